@@ -1,0 +1,4 @@
+//! Carillon: the control plane for voice and video calls. See README.md and docs/architecture.md.
+
+pub mod domain;
+pub mod secret;
