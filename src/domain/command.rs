@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{CallId, CallMode, CallType, DeviceId, EndReason, GroupId, Opaque, UserId};
 
 /// Who asks.
@@ -30,8 +32,9 @@ pub struct Start {
     pub metadata: Option<Opaque>,
 }
 
-/// What may be asked of a call that exists.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What may be asked of a call that exists. Travels between nodes as JSON: fields may be added, none renamed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Command {
     /// A device of a rung callee alerts.
     Ringing,
