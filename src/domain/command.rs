@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{CallId, CallMode, CallType, DeviceId, EndReason, GroupId, Opaque, UserId};
 
 /// Who asks.
@@ -24,14 +26,15 @@ pub struct Start {
     pub group: Option<GroupId>,
     /// Whom to ring; without duplicates and without the initiator.
     pub callees: Vec<UserId>,
-    /// How long to ring them; `None`: [`Rules::ring_timeout`].
+    /// How long to ring them, above zero and at most [`MAX_RING_TIMEOUT`]; `None`: [`Rules::ring_timeout`].
     pub ring_timeout: Option<Duration>,
     pub offer: Option<Opaque>,
     pub metadata: Option<Opaque>,
 }
 
-/// What may be asked of a call that exists.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What may be asked of a call that exists. Travels between nodes as JSON: fields may be added, none renamed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Command {
     /// A device of a rung callee alerts.
     Ringing,
@@ -109,6 +112,14 @@ impl Command {
     }
 }
 
+/// The longest ring that a start may ask for. Longer: a client can keep a call, and the phones it rings, busy for as
+/// long as it likes; shorter: a call into a waiting line would end before its turn.
+pub const MAX_RING_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// The most devices of one user that are noted as alerting. Larger: a client that connects under ever new device ids
+/// grows the history of a call without bound; smaller: a caller might not see that the last of many devices rings.
+pub const MAX_RINGING_DEVICES: usize = 16;
+
 /// Settings that the rules depend on; the same on every node of a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
@@ -119,7 +130,8 @@ pub struct Rules {
     pub connect_timeout: Duration,
     /// How long a participant whose connection dropped is waited for.
     pub reconnect_grace: Duration,
-    /// The most people in one call, rung or engaged.
+    /// The most people engaged in one call. Nobody is rung beyond it either, counting those rung already; but who joins
+    /// unasked may take the place of one who is still being rung.
     pub max_participants: u32,
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CallMode, CallStatus, CallType, DeviceId, EndReason, GroupId, Opaque, Timestamp, UserId};
+use super::{CallMode, CallStatus, CallType, DeviceId, EndReason, GroupId, Opaque, Timestamp, UserId, opaque};
 
 /// One fact. Stored as JSON under its snake-case name; fields may be added, never renamed or given another meaning.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,7 +21,7 @@ pub enum Event {
     Accepted {
         user: UserId,
         device: DeviceId,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, deserialize_with = "opaque::present", skip_serializing_if = "Option::is_none")]
         answer: Option<Opaque>,
         /// Until when a sign of media is waited for.
         deadline: Timestamp,
@@ -114,9 +114,9 @@ pub struct Created {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ring_deadline: Option<Timestamp>,
     pub max_participants: u32,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "opaque::present", skip_serializing_if = "Option::is_none")]
     pub offer: Option<Opaque>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "opaque::present", skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Opaque>,
 }
 

@@ -3,6 +3,7 @@
 //! Owns what a call is and what may happen to it. Nothing here does IO, reads a clock, draws a random number or
 //! knows another module of this crate; so it survives every failure by having none.
 
+pub mod busy;
 pub mod call;
 pub mod command;
 pub mod event;
@@ -12,6 +13,7 @@ pub mod participant;
 pub mod rejection;
 pub mod time;
 
+pub use busy::BusyPolicy;
 pub use call::{Call, CallMode, CallStatus, CallType, End, EndReason};
 pub use command::{By, Command, Rules, Start};
 pub use event::{Event, Recorded};

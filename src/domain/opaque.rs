@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 /// A JSON value kept as the text it came in, cheap to clone. It may hold an SDP, so it has no `Display`, and its
@@ -26,6 +26,12 @@ impl Opaque {
     pub fn is_empty(&self) -> bool {
         false
     }
+}
+
+/// Reads an optional field of an event: what stands there is kept, also a `null`, so that an event comes back from the
+/// store as it went in. (By itself serde takes `null` for absent.)
+pub(super) fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Opaque>, D::Error> {
+    Opaque::deserialize(deserializer).map(Some)
 }
 
 impl From<&RawValue> for Opaque {

@@ -4,8 +4,8 @@
 
 use super::{Call, CallStatus, ending::conclude, ending::status_for, evolve, timers};
 use crate::domain::{
-    By, Command, DeviceId, EndReason, Event, ParticipantStatus, Recorded, Rejection, Role, Rules, Start, Timestamp,
-    UserId, event::Created,
+    By, Command, DeviceId, EndReason, Event, Participant, ParticipantStatus, Recorded, Rejection, Role, Rules, Start,
+    Timestamp, UserId, command::MAX_RING_TIMEOUT, command::MAX_RINGING_DEVICES, event::Created,
 };
 
 type Decision = Result<Vec<Event>, Rejection>;
@@ -20,6 +20,14 @@ pub fn start(start: &Start, now: Timestamp, rules: &Rules) -> Decision {
     }
     if start.callees.contains(&start.initiator) {
         return Err(Rejection::Invalid("calleeIds must not name yourself"));
+    }
+    let mut named: Vec<&UserId> = start.callees.iter().collect();
+    named.sort_unstable();
+    if named.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(Rejection::Invalid("calleeIds must not name anybody twice"));
+    }
+    if start.ring_timeout.is_some_and(|wanted| wanted.is_zero() || wanted > MAX_RING_TIMEOUT) {
+        return Err(Rejection::Invalid("ringTimeoutSecs must be between 1 and 600"));
     }
     let ring_timeout = start.ring_timeout.unwrap_or(rules.ring_timeout);
     Ok(vec![Event::Created(Box::new(Created {
@@ -86,7 +94,7 @@ fn by_user(
     let user = user.clone();
     match command {
         Command::Ringing => match status {
-            Some(s) if s.is_rung() && me.is_some_and(|p| !p.ringing_devices.contains(device)) => {
+            Some(s) if s.is_rung() && me.is_some_and(|p| is_news(p, device)) => {
                 Ok(vec![Event::Ringing { user, device: device.clone() }])
             }
             Some(s) if s.is_rung() => Ok(vec![]),
@@ -127,6 +135,8 @@ fn by_user(
         Command::Cancel => Ok(cancelled(user)),
         Command::Join => join(call, now, rules, &user, device),
         Command::Leave if over => Ok(vec![]),
+        // A device that lost the race tidies up after itself: that must not hang up at the one that won.
+        Command::Leave if engaged && !here => Ok(vec![]),
         Command::Leave if engaged && nobody_else_came(call, &user) => Ok(cancelled(user)),
         Command::Leave if engaged => Ok(vec![Event::Left { user, reason: EndReason::Completed }]),
         Command::Leave if rung => Ok(vec![Event::Declined { user, device: Some(device.clone()), reason: None }]),
@@ -197,6 +207,11 @@ fn back(call: &Call, now: Timestamp, rules: &Rules, user: &UserId, device: &Devi
     };
     let deadline = (!p.was_connected).then(|| now + rules.connect_timeout);
     Ok(vec![Event::Reconnected { user: user.clone(), device: device.clone(), deadline }])
+}
+
+/// That this device alerts is not known yet, and there is room to note it.
+fn is_news(p: &Participant, device: &DeviceId) -> bool {
+    p.ringing_devices.len() < MAX_RINGING_DEVICES && !p.ringing_devices.contains(device)
 }
 
 fn not_rung_any_more(over: bool, engaged: bool, here: bool) -> Decision {
@@ -275,15 +290,16 @@ fn invite(call: &Call, now: Timestamp, rules: &Rules, by: &UserId, users: &[User
         return Err(Rejection::CallLocked);
     }
     let absent = |user: &&UserId| call.participant(user).is_none_or(|p| p.status.is_final());
+    let taken = call.participants.iter().filter(|p| !p.status.is_final()).count();
     let mut invitees: Vec<&UserId> = Vec::new();
     for user in users.iter().filter(absent) {
         if !invitees.contains(&user) {
             invitees.push(user);
         }
-    }
-    let taken = call.participants.iter().filter(|p| !p.status.is_final()).count();
-    if taken + invitees.len() > call.max_participants as usize {
-        return Err(Rejection::CallFull);
+        // Inside the loop: a frame full of names must not cost the square of their number.
+        if taken + invitees.len() > call.max_participants as usize {
+            return Err(Rejection::CallFull);
+        }
     }
     let ring_deadline = now + rules.ring_timeout;
     Ok(invitees.into_iter().map(|user| Event::Invited { user: user.clone(), by: by.clone(), ring_deadline }).collect())

@@ -78,6 +78,8 @@ impl Call {
             p.deadline = Some(deadline);
             p.unreachable = false;
             p.was_connected = false;
+            // What was switched on in an earlier stay is not on now: the device says anew what it sends.
+            (p.audio, p.video, p.screen, p.hand_raised, p.held) = (false, false, false, false, false);
         }
         self.started_at.get_or_insert(at);
         if matches!(self.status, CallStatus::Initiating | CallStatus::Waiting | CallStatus::Ringing) {

@@ -25,6 +25,14 @@ pub enum Violation {
     EngagedMeansDevice,
     #[error("a user stands twice in the call")]
     OneRowPerUser,
+    #[error("the deadline of a participant does not fit where they stand")]
+    WaitingMeansDeadline,
+    #[error("the status of the call does not fit whether a second person has come")]
+    StartedMeansUnderWay,
+    #[error("a call of two goes on with one")]
+    NobodyAloneInAPair,
+    #[error("a call is still initiating after its first event")]
+    NeverInitiating,
 }
 
 /// Checks a call against its whole history.
@@ -35,6 +43,9 @@ pub fn check(call: &Call, history: &[Recorded]) -> Result<(), Violation> {
             return Err(Violation::SeqWithoutHoles(recorded.seq, expected - 1));
         }
         expected += 1;
+    }
+    if call.seq + 1 != expected {
+        return Err(Violation::SeqWithoutHoles(call.seq, expected - 1));
     }
     let ends = |r: &&Recorded| matches!(r.event, Event::Ended { .. });
     if history.iter().rev().skip(1).any(|r| ends(&r)) {
@@ -54,6 +65,9 @@ pub fn check(call: &Call, history: &[Recorded]) -> Result<(), Violation> {
         if call.status.is_final() && (!p.status.is_final() || p.deadline.is_some()) {
             return Err(Violation::EndedMeansEverybodyDone);
         }
+        if runs_out(p.status) != p.deadline.is_some() {
+            return Err(Violation::WaitingMeansDeadline);
+        }
     }
     if call.engaged().count() > call.max_participants as usize {
         return Err(Violation::Room);
@@ -62,8 +76,21 @@ pub fn check(call: &Call, history: &[Recorded]) -> Result<(), Violation> {
     if !call.status.is_final() && !connected && call.next_deadline().is_none() {
         return Err(Violation::SomebodyOrADeadline);
     }
-    debug_assert!(call.status != CallStatus::Initiating);
-    Ok(())
+    let started = call.started_at.is_some();
+    if !call.status.is_final() && started && !call.is_group && call.engaged().count() != 2 {
+        return Err(Violation::NobodyAloneInAPair);
+    }
+    match call.status {
+        CallStatus::Initiating => Err(Violation::NeverInitiating),
+        CallStatus::Waiting | CallStatus::Ringing if started => Err(Violation::StartedMeansUnderWay),
+        CallStatus::Connecting | CallStatus::Active if !started => Err(Violation::StartedMeansUnderWay),
+        _ => Ok(()),
+    }
+}
+
+/// A status that somebody is in only until its deadline.
+const fn runs_out(status: ParticipantStatus) -> bool {
+    status.is_rung() || matches!(status, ParticipantStatus::Connecting | ParticipantStatus::Reconnecting)
 }
 
 /// Between two invitations of a user at most one device takes the call up.

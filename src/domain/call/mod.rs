@@ -170,4 +170,6 @@ impl Call {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod scenarios;

@@ -1,0 +1,6 @@
+//! The bus: one suite that both implementations pass, and what only Redis can do to one.
+
+mod conformance;
+mod recorder;
+mod redis_faults;
+mod redis_server;
