@@ -1,5 +1,6 @@
 //! Carillon: the control plane for voice and video calls. See README.md and docs/architecture.md.
 
+pub mod config;
 pub mod domain;
 pub mod gateway;
 pub mod secret;
