@@ -4,4 +4,5 @@ pub mod config;
 pub mod domain;
 pub mod gateway;
 pub mod secret;
+pub mod telemetry;
 pub mod tls;
