@@ -1,5 +1,7 @@
 //! Carillon: the control plane for voice and video calls. See README.md and docs/architecture.md.
 
+pub mod app;
+pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod gateway;
