@@ -14,6 +14,7 @@ mod report;
 mod runner;
 mod scenario;
 mod script;
+mod signals;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -85,6 +86,11 @@ pub struct LoadArgs {
     /// Mode `signals`, saturated: signals on their way at once, per pair and direction.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     window: u64,
+
+    /// Mode `signals`: signals that may be sent together share a write. Cheaper for the load and for the servers than real clients
+    /// are, whose signals come one by one.
+    #[arg(long)]
+    batch_writes: bool,
 
     /// Mode `connect`: new connections per second. 0: each of the --pairs opens the next one when the last one is closed.
     #[arg(long, value_name = "R", default_value_t = 0.0, value_parser = parse_rate)]
@@ -184,6 +190,7 @@ impl LoadArgs {
         only(self.calls_per_second > 0.0, "--calls-per-second", Mode::Calls, "calls")?;
         only(self.hold_ms > 0, "--hold-ms", Mode::Calls, "calls")?;
         only(self.signals_per_second > 0.0, "--signals-per-second", Mode::Signals, "signals")?;
+        only(self.batch_writes, "--batch-writes", Mode::Signals, "signals")?;
         only(self.connections_per_second > 0.0, "--connections-per-second", Mode::Connect, "connect")
     }
 }

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{
     LoadArgs, Mode,
@@ -187,7 +188,22 @@ impl Report {
 
     /// One JSON object on one line.
     pub fn to_json(&self) -> anyhow::Result<String> {
-        Ok(serde_json::to_string(self)?)
+        let mut json = serde_json::to_value(self)?;
+        round(&mut json);
+        Ok(json.to_string())
+    }
+}
+
+/// Six decimals are a nanosecond of the milliseconds; all others are noise of the arithmetic.
+fn round(json: &mut Value) {
+    match json {
+        Value::Number(number) if number.is_f64() => {
+            let rounded = number.as_f64().map(|number| (number * 1e6).round() / 1e6);
+            *json = rounded.and_then(serde_json::Number::from_f64).map_or(Value::Null, Value::Number);
+        }
+        Value::Array(values) => values.iter_mut().for_each(round),
+        Value::Object(fields) => fields.values_mut().for_each(round),
+        _ => {}
     }
 }
 
@@ -269,5 +285,71 @@ impl Report {
         let Generator { cpu_seconds, core_share } = self.generator;
         write!(f, "{:<18}{cpu_seconds:>12.2}{:>12}  {:.0} % of a core", "this load", "", core_share * 100.0)?;
         writeln!(f, "{}", if core_share > 0.9 { ": it may itself have been the limit" } else { "" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::tests::parse, *};
+
+    fn report(words: &str, errors: u64) -> Report {
+        let window = Window { from: 0, to: 2_000_000_000 };
+        let mut recorder = Recorder::default();
+        recorder.window = window;
+        recorder.attempt(1, 100);
+        recorder.count(Counter::Calls, 1, 100);
+        recorder.count(Counter::Signals, 1, 1800);
+        recorder.sample(Metric::StartToIncoming, 1, 1_500_000);
+        recorder.error("timeout", "incoming", 1, errors);
+        let server = ProcessReport {
+            name: "carillon".into(),
+            pids: vec![7],
+            cpu_seconds: 0.1 + 0.2,
+            cpu_micros_per_call: Some(240.0),
+            kib_per_connection: Some(11.5),
+            rss_end_kib: 10_240,
+            ..Default::default()
+        };
+        let costs = Costs { processes: vec![server], generator_cpu_seconds: 1.9 };
+        Report::new(&parse(&format!("--target a:1 {words}")).unwrap(), &recorder, window, false, costs)
+    }
+
+    #[test]
+    fn the_text_names_what_was_measured_with_units() {
+        let text = report("", 2).to_string();
+        for part in [
+            "calls on ws://a:1/ws, 2.0 s",
+            "50.0 per second",
+            "900.0 per second",
+            "start → incoming",
+            "1.500",
+            "2 of 100 attempts (2.000 %)  TOO MANY",
+            "while waiting for: incoming 2",
+            "240.0 µs CPU per call  11.5 KiB per connection",
+            "10.0",
+            "95 % of a core: it may itself have been the limit",
+        ] {
+            assert!(text.contains(part), "{part:?} is not in\n{text}");
+        }
+        assert!(!text.contains("signal, one way"), "no samples, no line");
+    }
+
+    #[test]
+    fn the_json_is_one_object_on_one_line_without_noise() {
+        let text = report("", 0).to_json().unwrap();
+        assert!(!text.contains('\n'));
+        let json: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(json["calls"], serde_json::json!({"count": 100, "perSecond": 50.0}));
+        assert_eq!(json["latencyMs"]["startToIncoming"]["count"], 1);
+        assert_eq!(json["processes"][0]["cpuSeconds"].to_string(), "0.3");
+        assert_eq!(json["errors"]["byCode"], serde_json::json!({}));
+        assert_eq!(json["passed"], true);
+    }
+
+    #[test]
+    fn a_run_passes_up_to_the_error_rate_allowed() {
+        assert!(report("", 1).passed);
+        assert!(!report("", 2).passed);
+        assert!(report("--max-error-rate 0.02", 2).passed);
     }
 }

@@ -25,8 +25,9 @@ use super::{
     pair::{Pair, Shared},
     process::{self, Usage},
     report::{Costs, ProcessReport, Report},
-    scenario::{self, SignalPlan},
+    scenario,
     script::CallPlan,
+    signals::{self, SignalPlan},
     stats::{Counter, Metric, Recorder},
 };
 
@@ -244,9 +245,9 @@ fn start_load(
         Mode::Signals => {
             let count = pairs.len();
             let (window, per_second) = (args.window, args.signals_per_second);
-            let plan = SignalPlan { bytes, window, per_second, pairs: count, start };
+            let plan = SignalPlan { bytes, window, per_second, pairs: count, batch: args.batch_writes, start };
             for (index, pair) in pairs.into_iter().enumerate() {
-                tasks.spawn_local(scenario::stream_signals(shared.clone(), plan, index, pair));
+                tasks.spawn_local(signals::stream_signals(shared.clone(), plan, index, pair));
             }
         }
         Mode::Connect => {

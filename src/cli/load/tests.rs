@@ -30,7 +30,7 @@ struct Command {
     load: LoadArgs,
 }
 
-fn parse(words: &str) -> Result<LoadArgs, clap::Error> {
+pub fn parse(words: &str) -> Result<LoadArgs, clap::Error> {
     Command::try_parse_from(std::iter::once("load").chain(words.split_whitespace())).map(|command| command.load)
 }
 
@@ -277,6 +277,8 @@ fn a_rate_that_the_pairs_cannot_keep_is_an_error() {
 #[test]
 fn signals_saturate_the_window_or_keep_their_rate() {
     let report = run_against(Vice::None, "--mode signals --pairs 2 --duration 400ms").unwrap();
+    assert!(report.passed && report.signals.count > 200, "{report}");
+    let report = run_against(Vice::None, "--mode signals --pairs 2 --duration 400ms --batch-writes").unwrap();
     assert!(report.passed && report.signals.count > 200, "{report}");
     let report = run_against(Vice::None, "--mode signals --pairs 4 --duration 1s --signals-per-second 400").unwrap();
     assert!(report.passed && (380..=410).contains(&report.signals.count), "{report}");
