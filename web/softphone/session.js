@@ -215,7 +215,8 @@ export class CallSession {
       case "call:mute_requested": if (data.track === "audio" || !data.track) this.setMuted(true); break;
       case "call:state": this.#read(this.call ?? data); break;
       case "call:ended": this.#finish(outcomeOf(data, this)); return;
-      default: return;
+      case "call:signal": return;
+      default: // Flags and the like: the call object has them by now.
     }
     this.#changed();
   }
