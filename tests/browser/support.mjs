@@ -69,18 +69,19 @@ export async function scenario(name, run) {
   process.exit(status);
 }
 
-class Stage {
+/** A browser with an empty profile, and the tabs in it. */
+export class Stage {
   tabs = [];
   #browser;
   #context;
 
   constructor(name) { this.name = name; }
 
-  async open() {
+  async open(flags = []) {
     this.#browser = await chromium.launch({
       executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
       headless: false, // The flag above says it; the library's own would choose the old headless mode.
-      args: FLAGS,
+      args: [...FLAGS, ...flags],
       ignoreDefaultArgs: ["--mute-audio", "--disable-features"],
     });
     this.#context = await this.#browser.newContext({ viewport: { width: 1280, height: 800 }, colorScheme: "light" });
@@ -98,6 +99,16 @@ class Stage {
     await tab.online();
     if (tab.page.url().includes("token")) throw new Error("the token stayed in the address bar");
     return tab;
+  }
+
+  /** A drawing as JPEG. */
+  async draw(svg) {
+    const page = await this.#context.newPage();
+    await page.setViewportSize({ width: 1280, height: 720 });
+    await page.setContent(`<style>body{margin:0}</style>${svg}`);
+    const picture = await page.screenshot({ type: "jpeg", quality: 92 });
+    await page.close();
+    return picture;
   }
 
   step(text) { console.log(`  · ${text}`); }

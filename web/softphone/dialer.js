@@ -8,7 +8,7 @@ export const userIdsIn = (text) => text.split(/[\s,;]+/).filter(Boolean);
 export function dialerView({ onCall }) {
   const input = h("input", {
     id: "dial", name: "dial", autocomplete: "off", autocapitalize: "none", spellcheck: "false", enterkeyhint: "go",
-    placeholder: "bob", "data-testid": "dial-input", "aria-describedby": "dial-hint",
+    placeholder: "e.g. bob", "data-testid": "dial-input", "aria-describedby": "dial-hint",
   });
   const dial = (video) => {
     const userIds = userIdsIn(input.value);

@@ -51,6 +51,13 @@ export function inCallView({ onDismiss, onCallAgain, onNotice }) {
 
   setInterval(() => { if (session) drawTimer(); }, 500);
 
+  function headline() {
+    if (session.phase === "ended" && session.startedAt !== null) return `${OUTCOMES[session.outcome]} · ${duration(session.durationSecs)}`;
+    // The mark beside it says "connected" already.
+    if (session.phase === "active" && session.mediaState === "connected") return `${session.video ? "Video" : "Audio"} call`;
+    return statusText(session);
+  }
+
   function drawTimer() {
     timer.hidden = session.startedAt === null;
     timer.textContent = duration(session.durationSecs);
@@ -90,10 +97,12 @@ export function inCallView({ onDismiss, onCallAgain, onNotice }) {
     });
   }
 
-  function toggle(button, pressed, labelOn, labelOff, name, crossed) {
+  // `lit`: something is as it usually is not, and should not be forgotten.
+  function toggle(button, { pressed, lit, labelOn, labelOff, name, crossed = false }) {
     const key = `${pressed}${crossed}`;
     if (button.dataset.key === key) return;
     button.dataset.key = key;
+    button.dataset.lit = String(lit);
     button.setAttribute("aria-pressed", String(pressed));
     button.setAttribute("aria-label", pressed ? labelOn : labelOff);
     button.title = pressed ? labelOn : labelOff;
@@ -127,8 +136,8 @@ export function inCallView({ onDismiss, onCallAgain, onNotice }) {
       element.dataset.phase = phase;
       element.dataset.outcome = session.outcome ?? "";
       title.textContent = names(session.peers);
-      status.textContent = phase === "ended" && session.startedAt !== null
-        ? `${OUTCOMES[session.outcome]} · ${duration(session.durationSecs)}` : statusText(session);
+      element.dataset.alone = String(session.mesh.peers.size === 0);
+      status.textContent = headline();
       const state = phase === "connecting" || phase === "active" ? session.mediaState : "";
       pcState.dataset.state = state;
       pcState.textContent = state;
@@ -151,9 +160,10 @@ export function inCallView({ onDismiss, onCallAgain, onNotice }) {
       }
       self.dataset.mirror = String(!media.sharing);
 
-      toggle(mute, media.muted, "Unmute", "Mute", "mic", media.muted);
-      toggle(camera, media.cameraOn, "Turn the camera off", "Turn the camera on", "video", !media.cameraOn);
-      toggle(screen, media.sharing, "Stop sharing the screen", "Share the screen", "screen", media.sharing);
+      const { muted, cameraOn, sharing } = media;
+      toggle(mute, { pressed: muted, lit: muted, labelOn: "Unmute", labelOff: "Mute", name: "mic", crossed: muted });
+      toggle(camera, { pressed: cameraOn, lit: false, labelOn: "Turn the camera off", labelOff: "Turn the camera on", name: "video", crossed: !cameraOn });
+      toggle(screen, { pressed: sharing, lit: sharing, labelOn: "Stop sharing the screen", labelOff: "Share the screen", name: "screen" });
       screen.hidden = !navigator.mediaDevices?.getDisplayMedia;
       add.hidden = phase !== "active";
       controls.hidden = phase === "ended";
