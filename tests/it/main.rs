@@ -1,1 +1,9 @@
+//! The integration tests: one binary that drives real server processes over their public protocol.
+//!
+//! One file per behaviour; `support` holds what they share.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr)]
+#![allow(clippy::disallowed_methods, reason = "tests measure real time")]
+
+mod fixtures;
+mod support;

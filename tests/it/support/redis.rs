@@ -1,0 +1,91 @@
+//! A private redis-server: one shared by the whole test binary (tests keep apart by `CARILLON_CLUSTER`), and instances
+//! that a test owns alone to break them. Keeps nothing on disk: Redis is never the truth.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    path::PathBuf,
+    process::Command,
+    sync::{Arc, LazyLock, Mutex},
+    time::{Duration, Instant},
+};
+
+use super::process::{self, Process, free_port, lock};
+
+/// From start to the first PONG.
+const START_LIMIT: Duration = Duration::from_secs(15);
+
+static SHARED: LazyLock<Arc<Instance>> = LazyLock::new(|| Arc::new(Instance::start()));
+
+/// The Redis that tests share which do not break it.
+pub fn shared() -> Arc<Instance> {
+    SHARED.clone()
+}
+
+/// One server, ended when dropped or at the end of the test process.
+pub struct Instance {
+    folder: PathBuf,
+    port: u16,
+    process: Mutex<Option<Process>>,
+}
+
+impl Instance {
+    /// A new, empty server.
+    pub fn start() -> Self {
+        let folder = process::new_folder("redis");
+        for _ in 0..5 {
+            let instance = Self { folder: folder.clone(), port: free_port(), process: Mutex::new(None) };
+            if instance.launch() {
+                return instance;
+            }
+        }
+        panic!("redis-server does not start: {}", std::fs::read_to_string(folder.join("log")).unwrap_or_default());
+    }
+
+    fn launch(&self) -> bool {
+        let mut command = Command::new("redis-server");
+        command.args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--save", "", "--appendonly", "no"]);
+        command.arg("--dir").arg(&self.folder);
+        let mut server = Process::spawn("redis-server", command, &self.folder.join("log"), libc::SIGKILL);
+        let deadline = Instant::now() + START_LIMIT;
+        while server.exited().is_none() && Instant::now() < deadline {
+            if self.answers() {
+                *lock(&self.process) = Some(server);
+                return true;
+            }
+            std::thread::sleep(process::POLL);
+        }
+        false
+    }
+
+    fn answers(&self) -> bool {
+        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) else { return false };
+        let mut answer = [0; 5];
+        stream.set_read_timeout(Some(Duration::from_secs(1))).is_ok()
+            && stream.write_all(b"PING\r\n").is_ok()
+            && stream.read_exact(&mut answer).is_ok()
+            && &answer == b"+PONG"
+    }
+
+    /// The address as `REDIS_URL` wants it.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    /// Kills it; everything in it is gone.
+    pub fn stop(&self) {
+        if let Some(mut server) = lock(&self.process).take() {
+            server.end();
+        }
+    }
+
+    /// Starts it again, empty, on the same port.
+    pub fn start_again(&self) {
+        assert!(self.launch(), "redis-server comes back");
+    }
+
+    /// SIGSTOP makes it a silent partition, SIGCONT ends that.
+    pub fn signal(&self, signal: i32) {
+        lock(&self.process).as_ref().expect("redis-server runs").signal(signal);
+    }
+}
