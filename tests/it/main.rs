@@ -5,5 +5,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr)]
 #![allow(clippy::disallowed_methods, reason = "tests measure real time")]
 
+mod calls_one_node;
+mod calls_two_nodes;
 mod fixtures;
+mod gateway;
+mod groups;
+mod resume;
+mod scenarios;
+mod slow_client;
 mod support;
