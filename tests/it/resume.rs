@@ -28,10 +28,11 @@ async fn who_comes_back_on_the_other_node_hears_every_missed_event_in_order_exac
     let mut bob = cluster.connect(1, "bob", "phone").await;
     let call = alice.call_through(&bob).await;
     for round in 0..3 {
+        alice.must("call:media", json!({"callId": call, "audio": false, "screen": false})).await;
         bob.drop_connection().await;
         alice.expect_of("call:participant_reconnecting", &call).await;
         for n in 0..6 {
-            alice.must("call:media", json!({"callId": call, "audio": n % 2 == 0, "screen": false})).await;
+            alice.must("call:media", json!({"callId": call, "audio": n % 2 == 0})).await;
             alice.signal(&call, "bob", "ice_candidate", candidate(n)).await;
         }
         // To and fro between the nodes. That nothing came twice and nothing is missing, the client asserts itself.
@@ -73,7 +74,7 @@ async fn after_a_very_long_absence_everything_comes_or_one_snapshot_that_says_so
     alice.expect_of("call:participant_reconnecting", &call).await;
     let changes = 400;
     for n in 0..changes {
-        alice.must("call:media", json!({"callId": call, "audio": n % 2 == 0, "screen": false})).await;
+        alice.must("call:media", json!({"callId": call, "audio": n % 2 == 0, "video": n % 2 == 1})).await;
     }
     let bob = bob.resume(cluster.node(0)).await;
     marker(&alice, &bob, &call).await;
@@ -84,7 +85,10 @@ async fn after_a_very_long_absence_everything_comes_or_one_snapshot_that_says_so
             assert!(whole.data["seq"].as_u64() > Some(400), "{whole:?}");
         }
         None => {
-            assert!(events.iter().filter(|e| e.event == "call:participant_updated").count() >= changes, "{events:?}")
+            assert!(
+                events.iter().filter(|e| e.event == "call:participant_updated").count() >= changes - 1,
+                "{events:?}"
+            )
         }
     }
 }

@@ -30,6 +30,11 @@ pub fn participant<'a>(call: &'a Value, user: &str) -> &'a Value {
     participants.iter().find(|p| p["userId"] == user).unwrap_or_else(|| panic!("{user} is not in {call}"))
 }
 
+/// Whether a user has taken up the call and not left it.
+pub fn is_in(call: &Value, user: &str) -> bool {
+    ["connecting", "joined", "reconnecting"].contains(&participant(call, user)["status"].as_str().unwrap_or_default())
+}
+
 /// The id in a reply that carries a call.
 pub fn id_of(reply: &Value) -> String {
     reply["call"]["callId"].as_str().unwrap_or_else(|| panic!("no call in {reply}")).to_owned()
