@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use serde_json::{Value, json};
+
 use crate::support::{
     canary::{self, Canaries},
+    inbox::{Inbox, Order},
     postgres::{self, Database},
     process, redis,
 };
@@ -51,4 +54,34 @@ fn the_canary_finds_a_secret_wherever_it_stands_in_a_log() {
     assert_eq!(canaries.find_in(&log).len(), 2, "{:?}", canaries.find_in(&log));
     std::fs::write(&log, "nothing to see\n").unwrap();
     assert!(canaries.find_in(&log).is_empty());
+}
+
+fn state_event(name: &str, seq: u64, prev: u64) -> Value {
+    json!({"event": name, "data": {"callId": "c", "seq": seq, "prev": prev}})
+}
+
+fn faults(frames: &[Value]) -> usize {
+    let inbox = Inbox::new(Order::default());
+    frames.iter().for_each(|frame| inbox.receive(&frame.to_string()));
+    inbox.violations().len()
+}
+
+#[test]
+fn a_client_sees_a_hole_a_repetition_and_an_event_after_the_end() {
+    let first = state_event("call:incoming", 1, 0);
+    let snapshot = json!({"event": "call:state", "data": {"callId": "c", "seq": 9, "prev": 0, "snapshot": true}});
+    let signal = |sig, epoch| json!({"event": "call:signal", "data": {"callId": "c", "sig": sig, "epoch": epoch}});
+    // What is in order: seq may jump where the user was not told, numbers of signals begin anew with an epoch.
+    let good = [&first, &state_event("call:accepted", 4, 1), &state_event("call:ended", 5, 4)];
+    assert_eq!(faults(&good.map(Clone::clone)), 0);
+    assert_eq!(faults(&[first.clone(), snapshot.clone(), state_event("call:ended", 10, 7)]), 0);
+    assert_eq!(faults(&[signal(1, 1), signal(2, 1), signal(1, 2)]), 0);
+    // What is not.
+    assert_eq!(faults(&[first.clone(), state_event("call:accepted", 4, 2)]), 1, "a hole");
+    assert_eq!(faults(&[first.clone(), first.clone()]), 2, "a repetition, which does not follow itself either");
+    assert_eq!(faults(&[first.clone(), snapshot, state_event("call:ended", 12, 11)]), 1, "a hole after a snapshot");
+    assert_eq!(faults(&[state_event("call:ended", 2, 1), state_event("call:state", 3, 2)]), 1, "after the end");
+    assert_eq!(faults(&[signal(2, 1), signal(2, 1)]), 1, "a signal twice");
+    assert_eq!(faults(&[json!({"reply": "1", "ok": true})]), 1, "a reply to nothing");
+    assert_eq!(faults(&[json!(["no", "frame"])]), 1, "no frame");
 }

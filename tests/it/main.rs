@@ -16,6 +16,7 @@ mod calls_two_nodes;
 mod fixtures;
 mod gateway;
 mod groups;
+mod panics;
 mod resume;
 mod scenarios;
 mod slow_client;

@@ -134,6 +134,11 @@ impl TestNode {
         self.may_panic = true;
     }
 
+    /// Whether anything in it has panicked so far.
+    pub fn has_panicked(&self) -> bool {
+        self.log_text().lines().any(is_panic)
+    }
+
     /// Every line of its log so far that is JSON.
     pub fn log_lines(&self) -> Vec<Value> {
         self.log_text().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
@@ -181,7 +186,7 @@ impl TestNode {
         }
         self.process.end();
         if !self.may_panic
-            && let Some(line) = self.log_text().lines().find(|line| line.contains("panicked at"))
+            && let Some(line) = self.log_text().lines().find(|line| is_panic(line))
         {
             complaints.push(format!("{} panicked: {line}", self.name));
         }
@@ -201,6 +206,11 @@ impl Drop for TestNode {
             assert!(complaints.is_empty(), "{}\n{}", complaints.join("\n"), self.log_tail());
         }
     }
+}
+
+/// What the standard library, and a hook that logs, say of a panic.
+fn is_panic(line: &str) -> bool {
+    line.contains("panicked at")
 }
 
 /// The binary under test with a subcommand and these settings, free of those of the shell.
