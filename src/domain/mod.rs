@@ -1,6 +1,24 @@
 //! The rules of calls: pure functions from state, time and command to events.
 //!
-//! Nothing here does IO, reads a clock, draws a random number or knows another module of this crate.
+//! Owns what a call is and what may happen to it. Nothing here does IO, reads a clock, draws a random number or
+//! knows another module of this crate; so it survives every failure by having none.
 
+pub mod busy;
+pub mod call;
+pub mod command;
+pub mod event;
 pub mod ids;
+pub mod opaque;
+pub mod participant;
+pub mod rejection;
 pub mod time;
+
+pub use busy::BusyPolicy;
+pub use call::{Call, CallMode, CallStatus, CallType, End, EndReason};
+pub use command::{By, Command, Rules, Start};
+pub use event::{Event, Recorded};
+pub use ids::{CallId, DeviceId, GroupId, NodeId, SessionId, UserId};
+pub use opaque::Opaque;
+pub use participant::{Participant, ParticipantStatus, Role};
+pub use rejection::Rejection;
+pub use time::Timestamp;

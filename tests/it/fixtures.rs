@@ -40,7 +40,7 @@ fn a_postgres_that_a_test_owns_loses_nothing_committed_in_an_immediate_stop() {
 fn a_redis_that_a_test_owns_comes_back_on_the_same_address() {
     let own = redis::Instance::start();
     let url = own.url();
-    own.stop();
+    own.kill();
     own.start_again();
     assert_eq!(own.url(), url);
 }

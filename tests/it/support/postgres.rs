@@ -118,8 +118,17 @@ impl Instance {
         assert!(self.launch(), "PostgreSQL comes back");
     }
 
-    /// SIGSTOP or SIGCONT to the postmaster alone: no new connections, open ones go on.
-    pub fn signal(&self, signal: i32) {
+    /// Freezes the postmaster alone: new connections are not answered, open ones go on.
+    pub fn pause(&self) {
+        self.signal(libc::SIGSTOP);
+    }
+
+    /// Ends the pause.
+    pub fn resume(&self) {
+        self.signal(libc::SIGCONT);
+    }
+
+    fn signal(&self, signal: i32) {
         process::lock(&self.process).as_ref().expect("PostgreSQL runs").signal(signal);
     }
 

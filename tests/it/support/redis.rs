@@ -49,7 +49,7 @@ impl Instance {
         let mut server = Process::spawn("redis-server", command, &self.folder.join("log"), libc::SIGKILL);
         let deadline = Instant::now() + START_LIMIT;
         while server.exited().is_none() && Instant::now() < deadline {
-            if self.answers() {
+            if self.ask("PING").is_ok_and(|answer| answer.starts_with("+PONG")) {
                 *lock(&self.process) = Some(server);
                 return true;
             }
@@ -58,22 +58,28 @@ impl Instance {
         false
     }
 
-    fn answers(&self) -> bool {
-        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) else { return false };
-        let mut answer = [0; 5];
-        stream.set_read_timeout(Some(Duration::from_secs(1))).is_ok()
-            && stream.write_all(b"PING\r\n").is_ok()
-            && stream.read_exact(&mut answer).is_ok()
-            && &answer == b"+PONG"
+    /// Sends one command and gives the first bytes of the answer.
+    pub fn ask(&self, command: &str) -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(self.address())?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.write_all(format!("{command}\r\n").as_bytes())?;
+        let mut answer = [0; 4096];
+        let length = stream.read(&mut answer)?;
+        Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> (&'static str, u16) {
+        ("127.0.0.1", self.port)
     }
 
     /// The address as `REDIS_URL` wants it.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/", self.port)
+        format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Kills it; everything in it is gone.
-    pub fn stop(&self) {
+    /// SIGKILL: nobody is told, and everything in it is gone.
+    pub fn kill(&self) {
         if let Some(mut server) = lock(&self.process).take() {
             server.end();
         }
@@ -84,8 +90,17 @@ impl Instance {
         assert!(self.launch(), "redis-server comes back");
     }
 
-    /// SIGSTOP makes it a silent partition, SIGCONT ends that.
-    pub fn signal(&self, signal: i32) {
+    /// Freezes it: connections stand and nothing is answered, a silent partition.
+    pub fn pause(&self) {
+        self.signal(libc::SIGSTOP);
+    }
+
+    /// Ends the pause.
+    pub fn resume(&self) {
+        self.signal(libc::SIGCONT);
+    }
+
+    fn signal(&self, signal: i32) {
         lock(&self.process).as_ref().expect("redis-server runs").signal(signal);
     }
 }

@@ -1,0 +1,369 @@
+//! The actor of one call: the only place in the cluster that changes it, while its epoch is the newest.
+//!
+//! Owns the call's state, its timers and the memory of relayed signals. It does what the domain decides, in one order:
+//! decide, commit, evolve, publish, answer. It never writes without its epoch, never handles two commands at once, and
+//! stops when the store says that somebody else owns the call. It survives a commit that fails (its state stays as it
+//! was) and its own death (the next one is built from the store).
+
+mod commit;
+mod history;
+mod publish;
+mod relay;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, SpawnHandle, WrapFuture};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+pub(super) use self::publish::{MAX_GROUP_AUDIENCE, Prepared};
+use self::{history::History, relay::Relay};
+use super::{
+    Answer, Ask, Caller, NodeHandle,
+    messages::{Attached, RelaySignal, Request, Resume, SignalRequest, Standing},
+};
+use crate::{
+    clock,
+    domain::{
+        By, Call, CallId, Command, NodeId, Recorded, Rejection, SessionId, UserId,
+        call::{clash, decide},
+    },
+    wire::{CallObject, Frame, Refusal, frame::Writer},
+};
+
+/// How many commands may wait for one call. Beyond it they are refused as `unavailable`: at a commit each, the last
+/// would wait for longer than its client does.
+const MAX_WAITING: usize = 256;
+/// How long the actor of a call that has ended answers repetitions from memory before they must be read from the store.
+const LINGER: Duration = Duration::from_secs(5);
+/// How long after a failed commit a timer is tried again.
+const RETRY_TIMER: Duration = Duration::from_secs(1);
+
+/// A device of a participant, and where it is connected.
+#[derive(Clone)]
+struct Link {
+    node: NodeId,
+    session: SessionId,
+}
+
+type Reply = oneshot::Sender<Result<Answer, Refusal>>;
+
+/// Something to be done, one after another.
+enum Job {
+    Ask(Request),
+    /// The caller's membership in the group is known now.
+    AskAsMember(Request, bool),
+    Signal(SignalRequest),
+    System(Command),
+    /// Answer to an [`Ask::Attach`], once the participant is marked as back.
+    Attached { caller: Caller, resume: Option<Resume>, reply: Reply },
+}
+
+/// See the module.
+pub struct CallActor {
+    node: NodeHandle,
+    call: Arc<Call>,
+    epoch: u64,
+    history: History,
+    jobs: VecDeque<Job>,
+    /// A commit or look-up is under way: jobs wait, signals pass.
+    busy: bool,
+    relay: Relay,
+    links: HashMap<UserId, Link>,
+    /// The members of the call's group, once they were needed.
+    members: Option<Arc<[UserId]>>,
+    timer: Option<SpawnHandle>,
+    /// What the call's first events are, to be published when the actor runs.
+    opening: Option<Prepared>,
+    /// Participants are to be told that signals under way were lost.
+    rebuilt: bool,
+}
+
+impl CallActor {
+    /// The actor of a call that was committed just now.
+    pub(super) fn opened(
+        node: NodeHandle,
+        opening: Prepared,
+        epoch: u64,
+        caller: &Caller,
+        members: Option<Arc<[UserId]>>,
+    ) -> Self {
+        let mut actor = Self::new(node, opening.after.clone(), History::of(opening.recorded.clone()), epoch);
+        actor.link(caller);
+        actor.members = members;
+        actor.opening = Some(opening);
+        actor
+    }
+
+    /// The actor of a call read from the store.
+    pub(super) fn rebuilt(node: NodeHandle, call: Call, history: Vec<Recorded>, epoch: u64) -> Self {
+        let mut actor = Self::new(node, Arc::new(call), History::of(history), epoch);
+        actor.rebuilt = true;
+        actor
+    }
+
+    fn new(node: NodeHandle, call: Arc<Call>, history: History, epoch: u64) -> Self {
+        Self {
+            node,
+            call,
+            epoch,
+            history,
+            jobs: VecDeque::new(),
+            busy: false,
+            relay: Relay::default(),
+            links: HashMap::new(),
+            members: None,
+            timer: None,
+            opening: None,
+            rebuilt: false,
+        }
+    }
+
+    /// The call it is the actor of.
+    pub fn call_id(&self) -> &CallId {
+        &self.call.id
+    }
+
+    fn link(&mut self, caller: &Caller) {
+        let link = Link { node: caller.node.clone(), session: caller.session.clone() };
+        self.links.insert(caller.user.clone(), link);
+    }
+
+    fn pump(&mut self, ctx: &mut Context<Self>) {
+        while !self.busy {
+            let Some(job) = self.jobs.pop_front() else { break };
+            match job {
+                Job::Ask(request) => self.perform_ask(request, None, ctx),
+                Job::AskAsMember(request, member) => self.perform_ask(request, Some(member), ctx),
+                Job::Signal(request) => self.perform_signal(request, true),
+                Job::System(command) => self.perform(&By::System, &command, None, None, None, ctx),
+                Job::Attached { caller, resume, reply } => {
+                    let answer = self.attached(&caller, resume);
+                    // Who asked may have gone meanwhile: nothing is lost with the answer.
+                    let _ = reply.send(Ok(answer));
+                }
+            }
+        }
+    }
+
+    /// `member`: whether the caller belongs to the call's group, once that was looked up.
+    fn perform_ask(&mut self, request: Request, member: Option<bool>, ctx: &mut Context<Self>) {
+        let Some(caller) = request.caller.clone() else {
+            let _ = request.reply.send(Ok(self.call_answer()));
+            return;
+        };
+        let stranger = self.call.participant(&caller.user).is_none();
+        if stranger && member.is_none() && !matches!(request.ask, Ask::Notice(_)) {
+            if let Some(group) = self.call.group.clone() {
+                self.busy = true;
+                let store = self.node.store.clone();
+                let user = caller.user;
+                let lookup = async move { store.is_member(&group, &user).await };
+                ctx.spawn(lookup.into_actor(self).map(move |found, actor, ctx| {
+                    actor.busy = false;
+                    match found {
+                        Ok(member) => actor.jobs.push_front(Job::AskAsMember(request, member)),
+                        Err(error) => {
+                            let _ = request.reply.send(Err(error.into()));
+                        }
+                    }
+                    actor.pump(ctx);
+                }));
+                return;
+            }
+        }
+        let member = member.unwrap_or(false);
+        if stranger && !member && !matches!(request.ask, Ask::Notice(_)) {
+            let _ = request.reply.send(Err(Rejection::NotFound.into()));
+            return;
+        }
+        let Request { command, ask, reply, .. } = request;
+        match ask {
+            Ask::Do(asked) => {
+                let by =
+                    By::User { user: caller.user.clone(), device: caller.device.clone(), group_member: member };
+                self.perform(&by, &asked, Some(command), Some(caller), Some(reply), ctx);
+            }
+            Ask::Notice(noticed) => self.notice(&caller, noticed, command, reply, ctx),
+            Ask::Get => {
+                let _ = reply.send(Ok(self.call_answer()));
+            }
+            Ask::Sync(since) => {
+                let missed = self.missed(&caller.user, Some(since));
+                let _ = reply.send(Ok(Answer::Missed(missed)));
+            }
+            Ask::Attach { resume } => {
+                let at_this_device = self
+                    .call
+                    .participant(&caller.user)
+                    .is_some_and(|p| p.status.is_engaged() && p.device.as_ref() == Some(&caller.device));
+                if at_this_device {
+                    self.link(&caller);
+                    let back = Command::ConnectionBack { user: caller.user.clone(), device: caller.device.clone() };
+                    self.jobs.push_front(Job::Attached { caller, resume, reply });
+                    self.jobs.push_front(Job::System(back));
+                } else {
+                    self.jobs.push_front(Job::Attached { caller, resume, reply });
+                }
+            }
+            Ask::Clash => {
+                use crate::domain::call::glare::Clash;
+                match clash(&self.call, &caller.user, &caller.device) {
+                    Clash::AlreadyIn => {
+                        let _ = reply.send(Ok(self.call_answer()));
+                    }
+                    Clash::Separate => {
+                        let _ = reply.send(Ok(Answer::Separate));
+                    }
+                    Clash::Merge(merged) => {
+                        let by = By::User {
+                            user: caller.user.clone(),
+                            device: caller.device.clone(),
+                            group_member: member,
+                        };
+                        self.perform(&by, &merged, Some(command), Some(caller), Some(reply), ctx);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What a node noticed; it counts only while the device is still connected where it says.
+    fn notice(&mut self, caller: &Caller, noticed: Command, command: Uuid, reply: Reply, ctx: &mut Context<Self>) {
+        let stale = match &noticed {
+            Command::ConnectionLost { .. } => {
+                self.links.get(&caller.user).is_some_and(|link| link.session != caller.session)
+            }
+            Command::BusyElsewhere { user } => *user != caller.user,
+            _ => true,
+        };
+        if stale {
+            let _ = reply.send(Ok(Answer::Done));
+            return;
+        }
+        self.perform(&By::System, &noticed, Some(command), None, Some(reply), ctx);
+    }
+
+    /// Decide; then, if anything happens, commit and go on in [`Self::on_committed`].
+    fn perform(
+        &mut self,
+        by: &By,
+        command: &Command,
+        id: Option<Uuid>,
+        caller: Option<Caller>,
+        reply: Option<Reply>,
+        ctx: &mut Context<Self>,
+    ) {
+        fail::fail_point!("call-perform");
+        let now = clock::now();
+        match decide(&self.call, now, &self.node.rules, by, command) {
+            Ok(events) if events.is_empty() => {
+                if let Some(caller) = caller.filter(|c| self.is_at(c)) {
+                    self.link(&caller);
+                }
+                if let Some(reply) = reply {
+                    let _ = reply.send(Ok(self.call_answer()));
+                }
+            }
+            Ok(events) => self.commit(events, command.name(), id, caller, reply, now, ctx),
+            Err(rejection) => {
+                if let Some(reply) = reply {
+                    let _ = reply.send(Err(rejection.into()));
+                }
+            }
+        }
+    }
+
+    fn is_at(&self, caller: &Caller) -> bool {
+        self.call
+            .participant(&caller.user)
+            .is_some_and(|p| p.status.is_engaged() && p.device.as_ref() == Some(&caller.device))
+    }
+
+    fn call_answer(&self) -> Answer {
+        Answer::Call(self.call_object())
+    }
+
+    fn call_object(&self) -> Frame {
+        let mut out = Writer::with_capacity(1024);
+        out.value(&CallObject::new(&self.call, clock::now()));
+        out.done()
+    }
+
+    fn attached(&mut self, caller: &Caller, resume: Option<Resume>) -> Answer {
+        // A device that knows nothing of the call is given the call object; only a ring must come as the event it is.
+        let rung = Standing::of(&self.call, &caller.user) == Standing::Rung;
+        let resume = resume.or_else(|| rung.then_some(Resume { seq: 0, sig: Some(0) }));
+        Answer::Attached(Box::new(Attached { call: self.call_object(), missed: self.missed(&caller.user, resume) }))
+    }
+
+    fn arm_timer(&mut self, ctx: &mut Context<Self>, at_least: Duration) {
+        if let Some(timer) = self.timer.take() {
+            ctx.cancel_future(timer);
+        }
+        if self.call.status.is_final() {
+            self.timer = Some(ctx.run_later(LINGER, |actor, ctx| actor.retire(ctx)));
+            return;
+        }
+        let Some(deadline) = self.call.next_deadline() else { return };
+        // One millisecond late rather than one early: a tick before the deadline would find nothing due.
+        let wait = deadline.since(clock::now()).max(at_least) + Duration::from_millis(1);
+        self.timer = Some(ctx.run_later(wait, |actor, ctx| {
+            actor.timer = None;
+            actor.jobs.push_back(Job::System(Command::Tick));
+            actor.pump(ctx);
+        }));
+    }
+
+    /// Ends the actor; whoever still asks rebuilds the call from the store.
+    fn retire(&mut self, ctx: &mut Context<Self>) {
+        self.node.directory.remove_call(&self.call.id, &ctx.address());
+        ctx.stop();
+    }
+}
+
+impl Actor for CallActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        if let Some(opening) = self.opening.take() {
+            tracing::info!(
+                call.id = %self.call.id, user.id = %self.call.initiator, node.id = %self.node.id,
+                callees = self.call.participants.len().saturating_sub(1), "call started"
+            );
+            self.publish(opening, ctx);
+        }
+        if self.rebuilt && !self.call.status.is_final() {
+            self.tell_renegotiate();
+        }
+        self.arm_timer(ctx, Duration::ZERO);
+    }
+}
+
+impl Handler<Request> for CallActor {
+    type Result = ();
+
+    fn handle(&mut self, request: Request, ctx: &mut Self::Context) {
+        fail::fail_point!("call-handle");
+        if self.jobs.len() >= MAX_WAITING {
+            let refusal = Refusal::unavailable("too many commands wait for this call");
+            let _ = request.reply.send(Err(refusal));
+            return;
+        }
+        self.jobs.push_back(Job::Ask(request));
+        self.pump(ctx);
+    }
+}
+
+impl Handler<RelaySignal> for CallActor {
+    type Result = ();
+
+    fn handle(&mut self, RelaySignal(request): RelaySignal, ctx: &mut Self::Context) {
+        self.perform_signal(request, false);
+        self.pump(ctx);
+    }
+}

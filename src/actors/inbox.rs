@@ -1,0 +1,126 @@
+//! What arrives from other nodes, handed to the actors it is for.
+//!
+//! Runs on the bus's thread, so it only decodes and forwards. Input is from nodes of this cluster, yet nothing in it is
+//! trusted to be well formed.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use serde::de::DeserializeOwned;
+
+use super::{
+    NodeHandle,
+    messages::{Delivery, ItemHead, Receipt, SignalDelivery, SignalHead, SignalRequest, ToNode, ToUser},
+    user,
+};
+use crate::{
+    cluster::{
+        bus,
+        envelope::{self, Envelope},
+    },
+    domain::UserId,
+    wire::{Frame, render::Item},
+};
+
+/// The receiving end of the bus.
+pub struct Inbox {
+    node: NodeHandle,
+}
+
+impl Inbox {
+    /// An inbox that hands to the actors of this node.
+    pub fn new(node: NodeHandle) -> Arc<Self> {
+        Arc::new(Self { node })
+    }
+}
+
+fn decode<B: DeserializeOwned>(message: Bytes) -> Option<Envelope<B>> {
+    envelope::decode(message).inspect_err(|error| tracing::warn!(%error, "message from another node dropped")).ok()
+}
+
+impl bus::Inbox for Inbox {
+    fn on_node_message(&self, message: Bytes) {
+        let Some(Envelope { from, body, mut blobs }) = decode::<ToNode>(message) else { return };
+        let node = &self.node;
+        match body {
+            ToNode::Ask { id, command, call, caller, ask, hops } => {
+                let serving = node.clone();
+                node.spawn(async move {
+                    let result = serving.ask_hop(&call, command, caller, ask, hops).await;
+                    if let Err(refusal) = serving.tell_node(&from, &ToNode::Answer { id, result }, &[]) {
+                        tracing::debug!(node.id = %from, error = %refusal.message, "answer not published");
+                    }
+                });
+            }
+            ToNode::Answer { id, result } => {
+                if let Some((_, waiting)) = node.asks.remove(&id) {
+                    // Who asked may have given up meanwhile.
+                    let _ = waiting.send(result);
+                }
+            }
+            ToNode::Signal { call, from: user, from_device, kind, to, to_device, session, id } => {
+                let Some(payload) = blobs.next() else { return };
+                let receipt = Receipt::There { node: from, session, id };
+                let payload = Frame::from(payload);
+                node.signal_here(SignalRequest { call, from: user, from_device, kind, to, to_device, payload, receipt });
+            }
+            ToNode::SignalOutcome { session, id, refusal } => {
+                let Some(outbox) = node.directory.session(&session) else { return };
+                node.settle(&Receipt::Here { outbox, session, id }, refusal.map_or(Ok(()), Err));
+            }
+            ToNode::SignalDelivery { user, head } => {
+                if let (Some(addr), Some(frame)) = (node.directory.user(&user), blobs.next()) {
+                    // `do_send`: see `Node::deliver_here`.
+                    addr.do_send(user::DeliverSignal(signal(head, frame)));
+                }
+            }
+        }
+    }
+
+    fn on_user_message(&self, user: &UserId, message: Bytes) {
+        let Some(addr) = self.node.directory.user(user) else { return };
+        let Some(Envelope { from, body, blobs }) = decode::<ToUser>(message) else { return };
+        // `do_send` throughout: see `Node::deliver_here`.
+        match body {
+            ToUser::Delivery { call, epoch, items, standing } => {
+                let Some(items) = join(items, blobs) else {
+                    tracing::warn!(node.id = %from, "delivery without its frames dropped");
+                    return;
+                };
+                addr.do_send(user::Deliver(Arc::new(Delivery { call, epoch, owner: from, items, standing })));
+            }
+            ToUser::Signal { head } => {
+                let mut blobs = blobs;
+                if let Some(frame) = blobs.next() {
+                    addr.do_send(user::DeliverSignal(signal(head, frame)));
+                }
+            }
+            ToUser::SessionOpened { device, session } => addr.do_send(user::OpenedElsewhere { device, session }),
+        }
+    }
+
+    fn on_resubscribed(&self) {
+        for addr in self.node.directory.all_users() {
+            addr.do_send(user::Compare);
+        }
+    }
+}
+
+fn signal(head: SignalHead, frame: ByteString) -> SignalDelivery {
+    let SignalHead { call, epoch, sig, device } = head;
+    SignalDelivery { call, epoch, sig, device, frame: frame.into() }
+}
+
+fn join(heads: Vec<ItemHead>, mut blobs: impl Iterator<Item = ByteString>) -> Option<Vec<Item>> {
+    let mut items = Vec::with_capacity(heads.len());
+    for ItemHead { seq, prev, rings, device } in heads {
+        let frame = Frame::from(blobs.next()?);
+        let at_device = match device {
+            Some(device) => Some((device, Frame::from(blobs.next()?))),
+            None => None,
+        };
+        items.push(Item { seq, prev, frame, at_device, rings });
+    }
+    Some(items)
+}

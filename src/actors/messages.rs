@@ -1,0 +1,306 @@
+//! What actors say to each other, in the process and (as JSON with blobs, see [`crate::cluster::envelope`]) between
+//! nodes. Fields may be added; a node of the next version must understand this one.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::Outbox;
+use crate::{
+    domain::{CallId, Command, DeviceId, NodeId, ParticipantStatus, SessionId, UserId, call::Call},
+    wire::{Frame, Refusal, render::Item},
+};
+
+/// A user at one device and session, somewhere in the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Caller {
+    pub user: UserId,
+    pub device: DeviceId,
+    pub session: SessionId,
+    /// The node that holds the session: where what is meant for this device alone is sent.
+    pub node: NodeId,
+}
+
+/// What is asked of a call.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ask {
+    /// A command of the user.
+    Do(Command),
+    /// Something a node has noticed about this user and device: `ConnectionLost`, `BusyElsewhere`.
+    Notice(Command),
+    /// The call as it stands.
+    Get,
+    /// What the user has not had since `seq` and `sig`.
+    Sync(Resume),
+    /// A device of the user has connected: it is back if it was away, rings if the user is rung, and has missed
+    /// something if it says what it has.
+    Attach { resume: Option<Resume> },
+    /// The user began a call whose slot this one holds.
+    Clash,
+}
+
+/// What a client says it has of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resume {
+    pub seq: u64,
+    /// `None`: signals are not wanted.
+    pub sig: Option<u64>,
+}
+
+/// The answer to an [`Ask`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    Done,
+    /// The call object.
+    Call(Frame),
+    Missed(Missed),
+    Attached(Box<Attached>),
+    /// The call was no glare: begin one of your own.
+    Separate,
+}
+
+/// What a user has not had of a call.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Missed {
+    pub seq: u64,
+    pub epoch: u64,
+    pub owner: NodeId,
+    pub standing: Standing,
+    pub items: Vec<Item>,
+    /// In place of `items`, when the history asked for is gone or longer than the state.
+    pub snapshot: Option<Frame>,
+    pub signals: Vec<MissedSignal>,
+}
+
+/// One signal out of the owner's memory.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct MissedSignal {
+    pub sig: u64,
+    pub frame: Frame,
+    /// The only device it is for.
+    pub device: Option<DeviceId>,
+}
+
+impl Missed {
+    /// The frames for one device, in order.
+    pub fn for_device(&self, device: &DeviceId) -> Vec<Frame> {
+        let signals = self.signals.iter().filter(|s| s.device.as_ref().is_none_or(|d| d == device));
+        self.snapshot
+            .iter()
+            .cloned()
+            .chain(self.items.iter().map(|item| item.for_device(device).clone()))
+            .chain(signals.map(|s| s.frame.clone()))
+            .collect()
+    }
+}
+
+/// A call that a device has been attached to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Attached {
+    /// The call object.
+    pub call: Frame,
+    pub missed: Missed,
+}
+
+/// Where a user stands in a call, as far as their node must know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    Rung,
+    /// In the call, at this device.
+    Engaged {
+        device: DeviceId,
+    },
+    /// Not in it, but told of it.
+    Bystander,
+    /// The call has ended.
+    Over,
+}
+
+impl Standing {
+    /// Where `user` stands in `call`.
+    pub fn of(call: &Call, user: &UserId) -> Self {
+        if call.status.is_final() {
+            return Self::Over;
+        }
+        match call.participant(user) {
+            Some(p) if p.status.is_rung() => Self::Rung,
+            Some(p) if p.status.is_engaged() => {
+                p.device.clone().map_or(Self::Bystander, |device| Self::Engaged { device })
+            }
+            _ => Self::Bystander,
+        }
+    }
+
+    /// As the status that counts for being busy.
+    pub const fn is_engaged(&self) -> bool {
+        matches!(self, Self::Engaged { .. })
+    }
+
+    /// The participant status this stands for, where it is one that lasts.
+    pub const fn as_status(&self) -> Option<ParticipantStatus> {
+        match self {
+            Self::Rung => Some(ParticipantStatus::Ringing),
+            Self::Engaged { .. } => Some(ParticipantStatus::Joined),
+            Self::Bystander | Self::Over => None,
+        }
+    }
+}
+
+/// Events of one call for one user, from the call's owner.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    pub call: CallId,
+    pub epoch: u64,
+    pub owner: NodeId,
+    pub items: Vec<Item>,
+    /// Where the user stands after them.
+    pub standing: Standing,
+}
+
+/// A signal for one user, from the call's owner.
+#[derive(Debug, Clone)]
+pub struct SignalDelivery {
+    pub call: CallId,
+    pub epoch: u64,
+    pub sig: u64,
+    /// The only device it is for.
+    pub device: Option<DeviceId>,
+    pub frame: Frame,
+}
+
+/// What a relayed signal is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SignalKind {
+    Offer,
+    Answer,
+    IceCandidate,
+    Renegotiate,
+}
+
+impl SignalKind {
+    /// The name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Offer => "offer",
+            Self::Answer => "answer",
+            Self::IceCandidate => "ice_candidate",
+            Self::Renegotiate => "renegotiate",
+        }
+    }
+}
+
+/// A signal on its way to the call's owner.
+#[derive(Debug, Clone)]
+pub struct SignalRequest {
+    pub call: CallId,
+    pub from: UserId,
+    pub from_device: DeviceId,
+    pub kind: SignalKind,
+    /// To this user; `None`: to all others in the call.
+    pub to: Option<UserId>,
+    /// To this device of `to` alone.
+    pub to_device: Option<DeviceId>,
+    /// JSON, as it came.
+    pub payload: Frame,
+    pub receipt: Receipt,
+}
+
+/// Where the outcome of a signal goes.
+#[derive(Clone)]
+pub enum Receipt {
+    /// To a session on this node: a reply if it has an id, else only a failure.
+    Here { outbox: Arc<dyn Outbox>, session: SessionId, id: Option<String> },
+    /// To a session on another node.
+    There { node: NodeId, session: SessionId, id: Option<String> },
+}
+
+impl std::fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Here { .. } => "Here",
+            Self::There { .. } => "There",
+        })
+    }
+}
+
+/// An [`Ask`] on its way to the actor of a call. A dropped `reply` means that the actor is gone.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+pub struct Request {
+    /// Names the command in the store, so that its outcome can be looked up when it is unknown.
+    pub command: Uuid,
+    /// `None`: the node itself, for its own use.
+    pub caller: Option<Caller>,
+    pub ask: Ask,
+    pub reply: oneshot::Sender<Result<Answer, Refusal>>,
+}
+
+/// A signal for the actor of a call to relay.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+pub struct RelaySignal(pub SignalRequest);
+
+/// What one node tells another.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ToNode {
+    Ask { id: u64, command: Uuid, call: CallId, caller: Caller, ask: Ask, hops: u8 },
+    Answer { id: u64, result: Result<Answer, Refusal> },
+    /// Blob: the payload.
+    Signal {
+        call: CallId,
+        from: UserId,
+        from_device: DeviceId,
+        kind: SignalKind,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<UserId>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to_device: Option<DeviceId>,
+        session: SessionId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<String>,
+    },
+    /// The outcome of a signal, for the session that sent it.
+    SignalOutcome { session: SessionId, id: Option<String>, refusal: Option<Refusal> },
+    /// Blob: the frame.
+    SignalDelivery { user: UserId, head: SignalHead },
+}
+
+/// What every node with sessions of a user hears.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ToUser {
+    /// Blobs: for each item its frame, then the one for `device` if it has one.
+    Delivery { call: CallId, epoch: u64, items: Vec<ItemHead>, standing: Standing },
+    /// Blob: the frame.
+    Signal { head: SignalHead },
+    /// A session was opened; an older one of the same device is replaced.
+    SessionOpened { device: DeviceId, session: SessionId },
+}
+
+/// An [`Item`] without its frames.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ItemHead {
+    pub seq: u64,
+    pub prev: u64,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rings: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceId>,
+}
+
+/// A [`SignalDelivery`] without its frame.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SignalHead {
+    pub call: CallId,
+    pub epoch: u64,
+    pub sig: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceId>,
+}

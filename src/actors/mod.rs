@@ -1,0 +1,20 @@
+//! The actors: one per call, one per connected user, and what carries messages between them.
+//!
+//! Owns who does what, where and in which order: decide, commit, evolve, publish. Never knows sockets or HTTP (that is
+//! `gateway`), never writes except through the store, and never holds a truth that the store does not have, so that a
+//! node, an actor or the bus may be lost at any moment.
+
+pub mod call;
+pub mod directory;
+pub mod inbox;
+pub mod messages;
+pub mod node;
+pub mod outbox;
+pub mod router;
+pub mod start;
+pub mod sweepers;
+pub mod user;
+
+pub use messages::{Answer, Ask, Caller, SignalKind};
+pub use node::{Node, NodeHandle};
+pub use outbox::{CloseCause, Outbox};

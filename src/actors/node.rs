@@ -1,0 +1,240 @@
+//! One node: what its actors share, and how they reach the rest of the cluster.
+
+use std::{
+    sync::{
+        Arc, OnceLock, RwLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use actix::{Arbiter, ArbiterHandle};
+use bytes::Bytes;
+use dashmap::DashMap;
+use serde::Serialize;
+use tokio::sync::{Mutex, oneshot};
+
+use super::{
+    Answer,
+    directory::Directory,
+    messages::{Delivery, ItemHead, Receipt, SignalDelivery, SignalHead, ToNode, ToUser},
+};
+use crate::{
+    cluster::{bus::Bus, envelope},
+    domain::{CallId, NodeId, Rules, UserId, busy::BusyPolicy},
+    store::Store,
+    wire::{Frame, Refusal},
+};
+
+/// How long an answer from another node is waited for, before the asker is told `unavailable`. Less would fail commands
+/// during a short stall of the database; more than a client's own patience helps nobody.
+pub const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A node, shared by all of its actors.
+pub type NodeHandle = Arc<Node>;
+
+/// What the actors of one node share.
+pub struct Node {
+    pub id: NodeId,
+    pub store: Store,
+    pub directory: Directory,
+    pub rules: Rules,
+    pub busy_policy: BusyPolicy,
+    /// New calls are refused: the node is leaving.
+    pub draining: AtomicBool,
+    bus: OnceLock<Arc<dyn Bus>>,
+    arbiters: RwLock<Vec<ArbiterHandle>>,
+    pub(super) asks: DashMap<u64, oneshot::Sender<Result<Answer, Refusal>>>,
+    next_ask: AtomicU64,
+    /// One at a time looks for, claims and rebuilds a call.
+    pub(super) placing: DashMap<CallId, Arc<Mutex<()>>>,
+}
+
+impl Node {
+    /// A node without bus and arbiters yet; [`Node::join_bus`] and [`Node::add_arbiter`] follow.
+    pub fn new(id: NodeId, store: Store, rules: Rules, busy_policy: BusyPolicy) -> NodeHandle {
+        Arc::new(Self {
+            id,
+            store,
+            directory: Directory::default(),
+            rules,
+            busy_policy,
+            draining: AtomicBool::new(false),
+            bus: OnceLock::new(),
+            arbiters: RwLock::default(),
+            asks: DashMap::new(),
+            next_ask: AtomicU64::new(1),
+            placing: DashMap::new(),
+        })
+    }
+
+    /// Gives the node its bus; the bus's inbox in turn knows the node.
+    pub fn join_bus(&self, bus: Arc<dyn Bus>) {
+        // A second bus would be a mistake of the start-up code; the first stays.
+        let _ = self.bus.set(bus);
+    }
+
+    /// The bus, once joined.
+    pub fn bus(&self) -> Option<&Arc<dyn Bus>> {
+        self.bus.get()
+    }
+
+    /// Registers a thread that runs actors.
+    pub fn add_arbiter(&self, arbiter: ArbiterHandle) {
+        self.arbiters.write().unwrap_or_else(std::sync::PoisonError::into_inner).push(arbiter);
+    }
+
+    /// Where a new actor runs: on this thread if it runs actors (so that a call sits beside whoever started it),
+    /// else on the first that does.
+    pub fn arbiter(&self) -> Option<ArbiterHandle> {
+        let known = self.arbiters.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // `Arbiter` of the system itself runs no actors of ours: only registered ones count.
+        if CURRENT_RUNS_ACTORS.with(std::cell::Cell::get) {
+            return Arbiter::try_current().or_else(|| known.first().cloned());
+        }
+        known.first().cloned()
+    }
+
+    /// Runs a task beside the actors; it ends when the node does.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        if let Some(arbiter) = self.arbiter() {
+            arbiter.spawn(task);
+        }
+    }
+
+    pub(super) fn next_ask(&self) -> u64 {
+        self.next_ask.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Sends to another node. Loss is noticed by whoever waits for an answer.
+    pub(super) fn tell_node(&self, to: &NodeId, body: &ToNode, blobs: &[&str]) -> Result<(), Refusal> {
+        let message = self.encode(body, blobs)?;
+        let bus = self.bus().ok_or_else(|| Refusal::unavailable("the node is starting"))?;
+        bus.publish_to_node(to, message).map_err(|e| Refusal::unavailable(e.to_string()))
+    }
+
+    fn encode(&self, body: &impl Serialize, blobs: &[&str]) -> Result<Bytes, Refusal> {
+        envelope::encode(&self.id, body, blobs)
+            .ok_or_else(|| Refusal::new(crate::wire::ErrorCode::Internal, "the message cannot be encoded"))
+    }
+
+    /// Sends to every other node with sessions of the user. Loss is noticed by the hole it leaves in `seq`.
+    pub(super) fn tell_user(&self, user: &UserId, body: &ToUser, blobs: &[&str]) {
+        let Ok(message) = self.encode(body, blobs) else { return };
+        if let Some(bus) = self.bus()
+            && let Err(error) = bus.publish_to_user(user, message)
+        {
+            tracing::debug!(user.id = %user, error = %error, "message for a user not published");
+        }
+    }
+
+    /// Hands events to the user's sessions on this node and, by the bus, to those on others.
+    pub(super) fn deliver(&self, user: &UserId, delivery: Arc<Delivery>) {
+        let (body, blobs) = encode_delivery(&delivery);
+        self.tell_user(user, &body, &blobs);
+        self.deliver_here(user, delivery);
+    }
+
+    /// As [`Node::deliver`], and says whether any node has a session of the user; `None`: could not be told.
+    pub(super) fn deliver_counted(
+        &self,
+        user: &UserId,
+        delivery: Arc<Delivery>,
+    ) -> impl Future<Output = Option<bool>> + use<> {
+        let here = self.deliver_here(user, delivery.clone());
+        let (body, blobs) = encode_delivery(&delivery);
+        let sent = self.encode(&body, &blobs).ok().zip(self.bus().cloned());
+        let user = user.clone();
+        async move {
+            let (message, bus) = sent?;
+            let others = bus.publish_to_user_counted(&user, message).await;
+            if here { Some(true) } else { others.ok().map(|nodes| nodes > 0) }
+        }
+    }
+
+    fn deliver_here(&self, user: &UserId, delivery: Arc<Delivery>) -> bool {
+        let addr = self.directory.user(user);
+        // `do_send`: a user's actor that is gone has no sessions left to tell, and its mailbox is emptied as fast as
+        // this thread runs; the bound on memory is each session's budget behind it.
+        addr.map(|addr| addr.do_send(super::user::Deliver(delivery))).is_some()
+    }
+
+    /// Hands a signal to the user, at the node where their device is if that is known.
+    pub(super) fn deliver_signal(&self, user: &UserId, node: Option<&NodeId>, signal: SignalDelivery) {
+        let head = || SignalHead {
+            call: signal.call.clone(),
+            epoch: signal.epoch,
+            sig: signal.sig,
+            device: signal.device.clone(),
+        };
+        match node {
+            Some(node) if *node != self.id => {
+                let body = ToNode::SignalDelivery { user: user.clone(), head: head() };
+                if let Err(refusal) = self.tell_node(node, &body, &[signal.frame.text()]) {
+                    tracing::debug!(user.id = %user, error = %refusal.message, "signal not published");
+                }
+                return;
+            }
+            Some(_) => {}
+            None => self.tell_user(user, &ToUser::Signal { head: head() }, &[signal.frame.text()]),
+        }
+        if let Some(addr) = self.directory.user(user) {
+            // `do_send`: as for events.
+            addr.do_send(super::user::DeliverSignal(signal));
+        }
+    }
+
+    /// Tells the sender of a signal what became of it: always if it gave the signal an id, else only a failure.
+    pub(super) fn settle(&self, receipt: &Receipt, outcome: Result<(), Refusal>) {
+        match receipt {
+            Receipt::Here { outbox, id, .. } => match (id, outcome) {
+                (Some(id), Ok(())) => outbox.push(Frame::reply_ok(id, "{}")),
+                (Some(id), Err(refusal)) => outbox.push(Frame::reply_err(id, &refusal)),
+                (None, Ok(())) => {}
+                (None, Err(refusal)) => outbox.push(Frame::error_event(Some("call:signal"), &refusal)),
+            },
+            Receipt::There { node, session, id } => {
+                if id.is_none() && outcome.is_ok() {
+                    return;
+                }
+                let body =
+                    ToNode::SignalOutcome { session: session.clone(), id: id.clone(), refusal: outcome.err() };
+                if let Err(refusal) = self.tell_node(node, &body, &[]) {
+                    tracing::debug!(node.id = %node, error = %refusal.message, "outcome of a signal not published");
+                }
+            }
+        }
+    }
+}
+
+thread_local! {
+    static CURRENT_RUNS_ACTORS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Marks this thread as one whose arbiter runs actors.
+pub fn this_thread_runs_actors() {
+    CURRENT_RUNS_ACTORS.with(|flag| flag.set(true));
+}
+
+fn encode_delivery(delivery: &Delivery) -> (ToUser, Vec<&str>) {
+    let mut blobs = Vec::with_capacity(delivery.items.len());
+    let items = delivery
+        .items
+        .iter()
+        .map(|item| {
+            blobs.push(item.frame.text());
+            let device = item.at_device.as_ref().map(|(device, frame)| {
+                blobs.push(frame.text());
+                device.clone()
+            });
+            ItemHead { seq: item.seq, prev: item.prev, rings: item.rings, device }
+        })
+        .collect();
+    let body = ToUser::Delivery {
+        call: delivery.call.clone(),
+        epoch: delivery.epoch,
+        items,
+        standing: delivery.standing.clone(),
+    };
+    (body, blobs)
+}

@@ -1,0 +1,276 @@
+//! From a call's id to its actor, wherever it is: here, on another node, or nowhere yet.
+//!
+//! Owns the search, the retry after an actor's death, and the rebuilding from the store. Never decides anything about a
+//! call. Survives an actor that panicked: whoever was waiting finds its reply dropped, and the call is built anew.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use actix::Addr;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::{
+    Answer, Ask, Caller, Node,
+    call::CallActor,
+    messages::{Receipt, RelaySignal, Request, SignalRequest, ToNode},
+    node::ASK_TIMEOUT,
+};
+use crate::{
+    domain::{Call, CallId, NodeId, Rejection},
+    store::{ClaimOutcome, StoreError},
+    wire::{ErrorCode, Refusal},
+};
+
+/// How often a command is tried at actors that die under it. One death is a fault; three of the same command are the
+/// command's.
+const ATTEMPTS: usize = 3;
+/// How often a question may be passed on between nodes that each take another for the owner.
+const MAX_HOPS: u8 = 2;
+
+type Outcome = Result<Answer, Refusal>;
+type BoxedOutcome = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+enum Place {
+    Here(Addr<CallActor>),
+    There(NodeId),
+}
+
+impl Node {
+    /// Asks a call something. What is sent now (before the first await) arrives in the order of the calls to this
+    /// function, so a client's commands to one call keep their order.
+    pub fn ask(self: &Arc<Self>, call: &CallId, caller: Caller, ask: Ask) -> BoxedOutcome {
+        let command = Uuid::now_v7();
+        let node = self.clone();
+        let call = call.clone();
+        if let Some(addr) = self.directory.call(&call) {
+            let sent = send(&addr, command, caller.clone(), ask.clone());
+            return Box::pin(async move {
+                match receive(sent).await {
+                    Some(outcome) => outcome,
+                    None => {
+                        node.directory.remove_call(&call, &addr);
+                        node.ask_hop(&call, command, caller, ask, 0).await
+                    }
+                }
+            });
+        }
+        if let Some(owner) = self.directory.owner(&call) {
+            let sent = self.ask_node(&owner, &call, command, caller, ask, 0);
+            return Box::pin(async move { node.answer_of(&call, sent).await });
+        }
+        Box::pin(async move { node.ask_hop(&call, command, caller, ask, 0).await })
+    }
+
+    /// Asks for another node, or after the quick ways have failed.
+    pub(super) async fn ask_hop(
+        self: &Arc<Self>,
+        call: &CallId,
+        command: Uuid,
+        caller: Caller,
+        ask: Ask,
+        hops: u8,
+    ) -> Outcome {
+        for attempt in 0..ATTEMPTS {
+            match self.locate(call).await? {
+                Place::Here(addr) => {
+                    if let Some(outcome) = receive(send(&addr, command, caller.clone(), ask.clone())).await {
+                        return outcome;
+                    }
+                    tracing::warn!(call.id = %call, node.id = %self.id, attempt, "call actor died; rebuilding it");
+                    self.directory.remove_call(call, &addr);
+                    // The command may have been committed before its actor died.
+                    if let Some(answer) = self.answer_of_committed(call, command).await? {
+                        return Ok(answer);
+                    }
+                }
+                Place::There(owner) if hops < MAX_HOPS => {
+                    let sent = self.ask_node(&owner, call, command, caller, ask, hops + 1);
+                    return self.answer_of(call, sent).await;
+                }
+                Place::There(_) => break,
+            }
+        }
+        Err(Refusal::unavailable("the call's owner cannot be reached"))
+    }
+
+    /// The answer to a command that the store says was carried out: the call as it is now.
+    async fn answer_of_committed(self: &Arc<Self>, call: &CallId, command: Uuid) -> Result<Option<Answer>, Refusal> {
+        if !self.store.command_committed(command).await? {
+            return Ok(None);
+        }
+        match self.locate(call).await? {
+            Place::Here(addr) => Ok(receive(get(&addr)).await.transpose()?),
+            Place::There(_) => Ok(None),
+        }
+    }
+
+    fn ask_node(
+        self: &Arc<Self>,
+        owner: &NodeId,
+        call: &CallId,
+        command: Uuid,
+        caller: Caller,
+        ask: Ask,
+        hops: u8,
+    ) -> Result<(u64, oneshot::Receiver<Outcome>), Refusal> {
+        let id = self.next_ask();
+        let (reply, answer) = oneshot::channel();
+        self.asks.insert(id, reply);
+        let body = ToNode::Ask { id, command, call: call.clone(), caller, ask, hops };
+        match self.tell_node(owner, &body, &[]) {
+            Ok(()) => Ok((id, answer)),
+            Err(refusal) => {
+                self.asks.remove(&id);
+                Err(refusal)
+            }
+        }
+    }
+
+    async fn answer_of(
+        self: &Arc<Self>,
+        call: &CallId,
+        sent: Result<(u64, oneshot::Receiver<Outcome>), Refusal>,
+    ) -> Outcome {
+        let (id, answer) = sent?;
+        if let Ok(Ok(outcome)) = tokio::time::timeout(ASK_TIMEOUT, answer).await {
+            return outcome;
+        }
+        self.asks.remove(&id);
+        self.directory.forget_owner(call);
+        Err(Refusal::unavailable("the call's owner did not answer in time"))
+    }
+
+    /// Relays a signal from a session of this node.
+    pub fn signal(self: &Arc<Self>, request: SignalRequest) {
+        if self.directory.call(&request.call).is_some() {
+            return self.signal_here(request);
+        }
+        let Some(owner) = self.directory.owner(&request.call) else { return self.signal_here(request) };
+        let Receipt::Here { id, session, .. } = &request.receipt else { return };
+        let body = ToNode::Signal {
+            call: request.call.clone(),
+            from: request.from.clone(),
+            from_device: request.from_device.clone(),
+            kind: request.kind,
+            to: request.to.clone(),
+            to_device: request.to_device.clone(),
+            session: session.clone(),
+            id: id.clone(),
+        };
+        if let Err(refusal) = self.tell_node(&owner, &body, &[request.payload.text()]) {
+            self.settle(&request.receipt, Err(refusal));
+        }
+    }
+
+    /// Relays a signal to a call that is thought to be owned by this node, or whose owner is to be found.
+    pub(super) fn signal_here(self: &Arc<Self>, request: SignalRequest) {
+        if let Some(addr) = self.directory.call(&request.call) {
+            // `do_send`: a signal lost with the call's actor is told by `call:renegotiate` from the next one; what may
+            // wait here is bounded by what each session may have under way.
+            addr.do_send(RelaySignal(request));
+            return;
+        }
+        let node = self.clone();
+        self.spawn(async move {
+            match node.locate(&request.call).await {
+                Ok(Place::Here(addr)) => addr.do_send(RelaySignal(request)),
+                Ok(Place::There(owner)) => {
+                    if matches!(request.receipt, Receipt::Here { .. }) {
+                        node.directory.remember_owner(&request.call, &owner);
+                        node.signal(request);
+                    } else {
+                        node.settle(&request.receipt, Err(Refusal::unavailable("the call has moved")));
+                    }
+                }
+                Err(refusal) => node.settle(&request.receipt, Err(refusal)),
+            }
+        });
+    }
+
+    /// Makes sure that a call whose actor died here is owned again, so that its timers run.
+    pub(super) async fn revive(self: &Arc<Self>, call: &CallId) {
+        if let Err(refusal) = self.locate(call).await {
+            tracing::warn!(call.id = %call, node.id = %self.id, error = %refusal.message, "call not rebuilt");
+        }
+    }
+
+    async fn locate(self: &Arc<Self>, call: &CallId) -> Result<Place, Refusal> {
+        if let Some(addr) = self.directory.call(call) {
+            return Ok(Place::Here(addr));
+        }
+        let turn = self.placing.entry(call.clone()).or_default().clone();
+        let guard = turn.lock().await;
+        let place = self.place(call).await;
+        drop(guard);
+        self.placing.remove_if(call, |_, listed| Arc::ptr_eq(listed, &turn) && Arc::strong_count(listed) <= 2);
+        place
+    }
+
+    /// With the turn to do so: finds the call's actor or owner, claiming and rebuilding it when nobody has it.
+    async fn place(self: &Arc<Self>, call: &CallId) -> Result<Place, Refusal> {
+        if let Some(addr) = self.directory.call(call) {
+            return Ok(Place::Here(addr));
+        }
+        let claimed = match self.store.claim(call, &self.id).await? {
+            ClaimOutcome::NotFound => return Err(Rejection::NotFound.into()),
+            ClaimOutcome::OwnedBy(owner) => return Ok(Place::There(owner)),
+            ClaimOutcome::Claimed { .. } => true,
+            ClaimOutcome::Ended => false,
+        };
+        let stored = self.store.load_call(call).await?.ok_or(Rejection::NotFound)?;
+        let (epoch, history) = (stored.epoch, stored.history);
+        let Some(state) = Call::rebuild(call.clone(), &history) else {
+            tracing::error!(call.id = %call, events = history.len(), "call cannot be rebuilt from its events");
+            return Err(Refusal::new(ErrorCode::Internal, "the call cannot be rebuilt"));
+        };
+        if claimed {
+            tracing::info!(call.id = %call, node.id = %self.id, epoch, seq = state.seq, "call taken over");
+        }
+        let actor = CallActor::rebuilt(self.clone(), state, history, epoch);
+        Ok(Place::Here(self.start_call(actor)?))
+    }
+
+    pub(super) fn start_call(self: &Arc<Self>, actor: CallActor) -> Result<Addr<CallActor>, Refusal> {
+        let arbiter = self.arbiter().ok_or_else(|| Refusal::unavailable("the node is starting"))?;
+        let call = actor.call_id().clone();
+        let addr = actix::Actor::start_in_arbiter(&arbiter, |_| actor);
+        self.directory.insert_call(call, addr.clone());
+        Ok(addr)
+    }
+}
+
+type Sent = oneshot::Receiver<Outcome>;
+
+fn send(addr: &Addr<CallActor>, command: Uuid, caller: Caller, ask: Ask) -> Sent {
+    let (reply, answer) = oneshot::channel();
+    // `do_send`: an actor that is gone drops the message and with it `reply`, which the asker notices. What may wait is
+    // bounded by what each session may have under way, and by the call's own queue.
+    addr.do_send(Request { command, caller: Some(caller), ask, reply });
+    answer
+}
+
+fn get(addr: &Addr<CallActor>) -> Sent {
+    let (reply, answer) = oneshot::channel();
+    addr.do_send(Request { command: Uuid::now_v7(), caller: None, ask: Ask::Get, reply });
+    answer
+}
+
+/// `None`: the actor died before it answered.
+async fn receive(sent: Sent) -> Option<Outcome> {
+    match tokio::time::timeout(ASK_TIMEOUT * 2, sent).await {
+        Ok(answer) => answer.ok(),
+        Err(_) => Some(Err(Refusal::unavailable("the call did not answer in time"))),
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        if error.is_retryable() {
+            Refusal::unavailable("the database is not available")
+        } else {
+            tracing::error!(%error, "the store failed");
+            Refusal::new(ErrorCode::Internal, "the store failed")
+        }
+    }
+}
+

@@ -1,0 +1,152 @@
+//! Beginning a call: decide, take the slot, commit; then the call's actor publishes it.
+//!
+//! Runs detached from the session that asked: a client that goes away in the middle leaves a call that rings, times out
+//! and is in the history, not half of one.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::{
+    Answer, Ask, Caller, Node,
+    call::{CallActor, Prepared},
+};
+use crate::{
+    clock,
+    domain::{
+        Call, CallId, Start, UserId,
+        call::{glare::Slot, start},
+    },
+    store::{Commit, CommitOutcome},
+    wire::{ErrorCode, Refusal},
+};
+
+/// How often a start may find its slot taken by a call that has ended when it is asked. Each try is a commit; a group
+/// whose calls come and go faster is asked to try later.
+const MAX_CLASHES: usize = 8;
+/// The epoch of a call's first owner.
+const FIRST_EPOCH: u64 = 1;
+
+/// A call to begin.
+#[derive(Debug, Clone)]
+pub struct StartRequest {
+    pub start: Start,
+    /// Ring the members of the group, where no callees are named.
+    pub ring_group: bool,
+    /// The client chose the call's id: to repeat the command is to ask for the same call.
+    pub own_id: bool,
+    pub caller: Caller,
+}
+
+impl Node {
+    /// Begins a call, or finds the one that this start becomes. Answers with the call object.
+    pub fn start_call_for(self: &Arc<Self>, request: StartRequest) -> oneshot::Receiver<Result<Answer, Refusal>> {
+        let (reply, answer) = oneshot::channel();
+        let node = self.clone();
+        self.spawn(async move {
+            let outcome = node.begin(request).await;
+            // Who asked may have gone; the call is there all the same.
+            let _ = reply.send(outcome);
+        });
+        answer
+    }
+
+    async fn begin(self: &Arc<Self>, mut request: StartRequest) -> Result<Answer, Refusal> {
+        if self.draining.load(std::sync::atomic::Ordering::Acquire) {
+            return Err(Refusal::unavailable("the node is leaving; try another"));
+        }
+        let members = self.members_for(&mut request).await?;
+        let mut slot = Slot::of(&request.start);
+        for _ in 0..MAX_CLASHES {
+            let command = Uuid::now_v7();
+            let now = clock::now();
+            let events = start(&request.start, now, &self.rules)?;
+            let id = request.start.call.clone();
+            let prepared = Prepared::open(id, events, now)
+                .ok_or_else(|| Refusal::new(ErrorCode::Internal, "a call does not begin with its creation"))?;
+            let commit = Commit {
+                command,
+                node: self.id.clone(),
+                epoch: FIRST_EPOCH,
+                prev_seq: 0,
+                before: None,
+                after: prepared.after.clone(),
+                events: prepared.recorded.clone(),
+                slot: slot.clone(),
+                outcome: None,
+                by: Some(request.start.initiator.clone()),
+                kind: "start",
+            };
+            match self.store.commit(commit).await? {
+                CommitOutcome::Committed => return self.open(prepared, &request, members).await,
+                CommitOutcome::CallExists => return self.repeated(&request).await,
+                CommitOutcome::SlotTaken { holder } => match self.clash(&holder, &request).await? {
+                    Some(answer) => return Ok(answer),
+                    None if request.start.group.is_none() => slot = None,
+                    // The holder has just ended: its slot is free, or another start has taken it.
+                    None => {}
+                },
+                CommitOutcome::Fenced => return Err(Refusal::unavailable("the call could not be begun")),
+            }
+        }
+        Err(Refusal::unavailable("too many calls of this group begin and end at once"))
+    }
+
+    async fn open(
+        self: &Arc<Self>,
+        prepared: Prepared,
+        request: &StartRequest,
+        members: Option<Arc<[UserId]>>,
+    ) -> Result<Answer, Refusal> {
+        let call = prepared.after.id.clone();
+        let actor = CallActor::opened(self.clone(), prepared, FIRST_EPOCH, &request.caller, members);
+        self.start_call(actor)?;
+        self.ask(&call, request.caller.clone(), Ask::Get).await
+    }
+
+    /// Checks the starter's membership, and names the members to ring.
+    async fn members_for(self: &Arc<Self>, request: &mut StartRequest) -> Result<Option<Arc<[UserId]>>, Refusal> {
+        let Some(group) = request.start.group.clone() else { return Ok(None) };
+        let members = self.store.members_of(&group, super::call::MAX_GROUP_AUDIENCE).await?;
+        let initiator = &request.start.initiator;
+        if !members.contains(initiator) {
+            // A group one does not belong to is as good as none.
+            return Err(Refusal::new(ErrorCode::NotFound, "there is no such group"));
+        }
+        if request.ring_group && request.start.callees.is_empty() {
+            let room = (self.rules.max_participants as usize).saturating_sub(1);
+            request.start.callees = members.iter().filter(|user| *user != initiator).take(room).cloned().collect();
+        }
+        Ok(Some(members.into()))
+    }
+
+    /// The id is taken: by this very command, sent again, or by something else.
+    async fn repeated(self: &Arc<Self>, request: &StartRequest) -> Result<Answer, Refusal> {
+        let taken = || Refusal::new(ErrorCode::Conflict, "this callId is taken by another call");
+        if !request.own_id {
+            return Err(taken());
+        }
+        let stored = self.store.load_call(&request.start.call).await?.ok_or_else(taken)?;
+        let call = Call::rebuild(request.start.call.clone(), &stored.history).ok_or_else(taken)?;
+        if call.initiator != request.start.initiator {
+            return Err(taken());
+        }
+        self.ask(&request.start.call, request.caller.clone(), Ask::Get).await
+    }
+
+    /// What the holder of the slot makes of this start; `None`: it is to be a call of its own, or to be tried again.
+    async fn clash(self: &Arc<Self>, holder: &CallId, request: &StartRequest) -> Result<Option<Answer>, Refusal> {
+        match self.ask(holder, request.caller.clone(), Ask::Clash).await {
+            Ok(Answer::Separate) => Ok(None),
+            Ok(answer) => Ok(Some(answer)),
+            Err(refusal) if gone(&refusal) => Ok(None),
+            Err(refusal) => Err(refusal),
+        }
+    }
+}
+
+/// The holder ended between the look and the question.
+fn gone(refusal: &Refusal) -> bool {
+    matches!(refusal.code, ErrorCode::AlreadyEnded | ErrorCode::NotFound)
+}

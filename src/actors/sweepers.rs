@@ -1,0 +1,37 @@
+//! Background work of a node that nobody asks for: calls whose actors died are built anew, and calls whose owners are
+//! gone are taken over.
+//!
+//! Prey: (1) addresses in this node's directory whose actor has died; since the last look; the call is rebuilt, so that
+//! its timers run. (2) Open calls whose owner's lease has run out by the database's clock; the first node that claims
+//! one goes on with it. Leaves alone everything whose owner could not be asked. Can run twice at once: claims are
+//! conditional.
+
+use std::time::Duration;
+
+use super::NodeHandle;
+
+/// How often actors are looked after. More often is work for nothing; less often leaves a ring without its timer.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How many calls are taken over at a look. More would hold up the store's readers when a large node dies.
+const TAKE_AT_ONCE: u32 = 200;
+
+/// Runs until the node ends.
+pub async fn run(node: NodeHandle) {
+    loop {
+        // Jitter of a quarter: nodes that started together do not look together.
+        let jitter = rand::random_range(0.75..1.25);
+        tokio::time::sleep(LOOK_EVERY.mul_f64(jitter)).await;
+        for call in node.directory.take_dead_calls() {
+            tracing::warn!(call.id = %call, node.id = %node.id, "call actor found dead; rebuilding it");
+            node.revive(&call).await;
+        }
+        match node.store.calls_of_dead_owners(TAKE_AT_ONCE).await {
+            Ok(calls) => {
+                for call in calls {
+                    node.revive(&call).await;
+                }
+            }
+            Err(error) => tracing::debug!(node.id = %node.id, %error, "could not ask for calls without an owner"),
+        }
+    }
+}

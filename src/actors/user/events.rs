@@ -1,0 +1,184 @@
+//! Handing events and signals on: in order, once, and without holes.
+
+use std::{collections::hash_map::Entry, sync::Arc};
+
+use actix::{ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
+
+use super::{Compare, Deliver, DeliverSignal, Held, Tracked, UserActor};
+use crate::{
+    actors::{
+        Answer, Ask,
+        messages::{Delivery, Missed, Resume, Standing},
+    },
+    domain::{CallId, busy::is_busy},
+    wire::render::Item,
+};
+
+/// How many deliveries wait while a hole is filled. More arrive only when the owner cannot be asked: then they are
+/// dropped, and the next one after it finds the hole again.
+const MAX_WAITING: usize = 64;
+
+impl UserActor {
+    /// Would a new ring find this user busy?
+    fn is_busy(&self, but_for: &CallId) -> bool {
+        let others = self.calls.iter().filter(|(call, _)| *call != but_for);
+        is_busy(self.node.busy_policy, others.filter_map(|(_, tracked)| tracked.standing.as_status()))
+    }
+
+    fn on_delivery(&mut self, delivery: Arc<Delivery>, ctx: &mut Context<Self>) {
+        let rings = delivery.items.iter().any(|item| item.rings);
+        let suppress = rings && delivery.standing == Standing::Rung && self.is_busy(&delivery.call);
+        let tracked = match self.calls.entry(delivery.call.clone()) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                // A call not heard of before: either it begins with this, or what came before was for others.
+                let seq = delivery.items.first().map_or(0, |item| item.prev);
+                entry.insert(Tracked {
+                    epoch: delivery.epoch,
+                    seq,
+                    standing: Standing::Bystander,
+                    suppressed: suppress,
+                    repairing: None,
+                })
+            }
+        };
+        if delivery.epoch < tracked.epoch {
+            return;
+        }
+        if let Some(waiting) = &mut tracked.repairing {
+            if waiting.len() < MAX_WAITING {
+                waiting.push(delivery);
+            }
+            return;
+        }
+        let hole = delivery.items.iter().find(|item| item.seq > tracked.seq).is_some_and(|item| item.prev > tracked.seq);
+        if hole {
+            tracked.repairing = Some(vec![delivery.clone()]);
+            self.repair(delivery.call.clone(), ctx);
+            return;
+        }
+        if suppress {
+            self.tell_busy(delivery.call.clone());
+        }
+        self.hand_on(&delivery);
+    }
+
+    /// Hands the items on that were not handed on before.
+    fn hand_on(&mut self, delivery: &Delivery) {
+        let Some(tracked) = self.calls.get_mut(&delivery.call) else { return };
+        tracked.epoch = tracked.epoch.max(delivery.epoch);
+        for item in &delivery.items {
+            if item.seq <= tracked.seq {
+                continue;
+            }
+            tracked.seq = item.seq;
+            if !tracked.suppressed {
+                push(&mut self.members, &delivery.call, item);
+            }
+        }
+        tracked.standing = delivery.standing.clone();
+        self.node.directory.remember_owner(&delivery.call, &delivery.owner);
+        if delivery.standing == Standing::Over {
+            self.forget(&delivery.call);
+        }
+    }
+
+    pub(super) fn forget(&mut self, call: &CallId) {
+        self.calls.remove(call);
+        self.node.directory.forget_owner(call);
+    }
+
+    /// Asks the owner (or the store) for what is missing.
+    pub(super) fn repair(&mut self, call: CallId, ctx: &mut Context<Self>) {
+        let (Some(member), Some(tracked)) = (self.members.first(), self.calls.get(&call)) else { return };
+        let caller = self.caller(&member.session, &member.device);
+        tracing::debug!(call.id = %call, user.id = %self.user, seq = tracked.seq, "events missing; asking for them");
+        let asked = self.node.ask(&call, caller, Ask::Sync(Resume { seq: tracked.seq, sig: None }));
+        ctx.spawn(asked.into_actor(self).map(move |answer, actor, ctx| {
+            let tracked = actor.calls.get_mut(&call);
+            match answer {
+                Ok(Answer::Missed(missed)) => actor.fill(&call, missed, ctx),
+                Ok(_) => {}
+                Err(refusal) => {
+                    // The next event that arrives finds the hole again.
+                    tracing::warn!(call.id = %call, user.id = %actor.user, error = %refusal.message, "missing events not found");
+                    if let Some(tracked) = tracked {
+                        tracked.repairing = None;
+                    }
+                }
+            }
+        }));
+    }
+
+    fn fill(&mut self, call: &CallId, missed: Missed, ctx: &mut Context<Self>) {
+        let Some(tracked) = self.calls.get_mut(call) else { return };
+        let waiting = tracked.repairing.take().unwrap_or_default();
+        if let Some(snapshot) = missed.snapshot {
+            tracked.seq = missed.seq;
+            // A session that is being attached is told where things stand by that.
+            let told = self.members.iter().filter(|member| !tracked.suppressed && member.holding.is_none());
+            told.for_each(|member| member.outbox.push(snapshot.clone()));
+        }
+        let Missed { epoch, owner, standing, items, .. } = missed;
+        self.hand_on(&Delivery { call: call.clone(), epoch, owner, items, standing });
+        for delivery in waiting {
+            self.on_delivery(delivery, ctx);
+        }
+    }
+}
+
+fn push(members: &mut [super::Member], call: &CallId, item: &Item) {
+    for member in members {
+        let frame = item.for_device(&member.device).clone();
+        match &mut member.holding {
+            Some(held) => held.push(Held::Event { call: call.clone(), seq: item.seq, frame }),
+            None => member.outbox.push(frame),
+        }
+    }
+}
+
+impl Handler<Deliver> for UserActor {
+    type Result = ();
+
+    fn handle(&mut self, Deliver(delivery): Deliver, ctx: &mut Self::Context) {
+        self.on_delivery(delivery, ctx);
+    }
+}
+
+impl Handler<DeliverSignal> for UserActor {
+    type Result = ();
+
+    fn handle(&mut self, DeliverSignal(signal): DeliverSignal, _: &mut Self::Context) {
+        if self.calls.get(&signal.call).is_some_and(|tracked| signal.epoch < tracked.epoch || tracked.suppressed) {
+            return;
+        }
+        let meant = |device| signal.device.as_ref().is_none_or(|only| only == device);
+        for member in self.members.iter_mut().filter(|member| meant(&member.device)) {
+            let frame = signal.frame.clone();
+            match &mut member.holding {
+                Some(held) => held.push(Held::Signal {
+                    call: signal.call.clone(),
+                    epoch: signal.epoch,
+                    sig: signal.sig,
+                    frame,
+                }),
+                None => member.outbox.push(frame),
+            }
+        }
+    }
+}
+
+impl Handler<Compare> for UserActor {
+    type Result = ();
+
+    fn handle(&mut self, Compare: Compare, ctx: &mut Self::Context) {
+        let calls: Vec<CallId> = self.calls.keys().cloned().collect();
+        for call in calls {
+            if let Some(tracked) = self.calls.get_mut(&call).filter(|tracked| tracked.repairing.is_none()) {
+                tracked.repairing = Some(Vec::new());
+                self.repair(call, ctx);
+            }
+        }
+        self.look_for_calls(ctx);
+    }
+}

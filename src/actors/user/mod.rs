@@ -1,0 +1,220 @@
+//! The actor of one user on one node: their sessions here, and how much of each call they have been sent.
+//!
+//! Hands events to every session of the user in order and once, finds holes and has them filled, and tells the owners
+//! of calls when a device in them is gone. Never decides anything about a call; lives only while the user has a session
+//! here. What it knows of calls is a copy: after its death the next one reads it from the store and the owners.
+
+mod attach;
+mod events;
+
+use std::{collections::HashMap, sync::Arc};
+
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler};
+use tokio::sync::oneshot;
+
+use super::{
+    Ask, Caller, NodeHandle, Outbox,
+    messages::{Delivery, Resume, SignalDelivery, Standing, ToUser},
+    outbox::CloseCause,
+};
+use crate::{
+    domain::{CallId, Command, DeviceId, SessionId, UserId},
+    wire::{Frame, Refusal},
+};
+
+/// A session that wants to hear of its user's calls.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+pub struct Join {
+    pub session: SessionId,
+    pub device: DeviceId,
+    pub outbox: Arc<dyn Outbox>,
+    /// What the device says it has.
+    pub resume: Vec<(CallId, Resume)>,
+    /// Makes the session's first frame from the user's open calls.
+    pub welcome: Box<dyn FnOnce(&[Frame]) -> Frame + Send>,
+    /// Answered when the welcome and what was missed have been pushed. Dropped: the actor is gone, ask the next.
+    pub joined: oneshot::Sender<Result<(), Refusal>>,
+}
+
+/// A session has ended.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+pub struct Leave {
+    pub session: SessionId,
+}
+
+/// Events from the owner of a call.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+pub struct Deliver(pub Arc<Delivery>);
+
+/// A signal from the owner of a call.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+pub struct DeliverSignal(pub SignalDelivery);
+
+/// On another node a session was opened for a device of the user.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+pub struct OpenedElsewhere {
+    pub device: DeviceId,
+    pub session: SessionId,
+}
+
+/// Messages may have been lost: compare with the owners.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+pub struct Compare;
+
+/// A session of the user.
+struct Member {
+    session: SessionId,
+    device: DeviceId,
+    outbox: Arc<dyn Outbox>,
+    /// While the session is being attached: what happened meanwhile.
+    holding: Option<Vec<Held>>,
+}
+
+/// A frame that waits until a session is attached.
+enum Held {
+    Event { call: CallId, seq: u64, frame: Frame },
+    Signal { call: CallId, epoch: u64, sig: u64, frame: Frame },
+}
+
+/// A call the user is told of.
+struct Tracked {
+    epoch: u64,
+    /// The last event handed on.
+    seq: u64,
+    standing: Standing,
+    /// It would ring while the user talks, and the policy is to refuse: their devices never hear of it.
+    suppressed: bool,
+    /// A hole is being filled: what arrives meanwhile.
+    repairing: Option<Vec<Arc<Delivery>>>,
+}
+
+/// See the module.
+pub struct UserActor {
+    node: NodeHandle,
+    user: UserId,
+    members: Vec<Member>,
+    calls: HashMap<CallId, Tracked>,
+    /// Subscribed, and the open calls are known.
+    loaded: bool,
+}
+
+impl UserActor {
+    /// The actor of a user who is about to get a session here.
+    pub fn new(node: NodeHandle, user: UserId) -> Self {
+        Self { node, user, members: Vec::new(), calls: HashMap::new(), loaded: false }
+    }
+
+    fn caller(&self, session: &SessionId, device: &DeviceId) -> Caller {
+        Caller {
+            user: self.user.clone(),
+            device: device.clone(),
+            session: session.clone(),
+            node: self.node.id.clone(),
+        }
+    }
+
+    /// Takes a session out, and tells the owners of calls that its device is in.
+    fn part(&mut self, session: &SessionId, ctx: &mut Context<Self>) {
+        let Some(index) = self.members.iter().position(|member| member.session == *session) else { return };
+        let member = self.members.swap_remove(index);
+        let caller = self.caller(session, &member.device);
+        for (call, tracked) in &self.calls {
+            if tracked.standing == (Standing::Engaged { device: member.device.clone() }) {
+                self.tell_connection_lost(call.clone(), caller.clone());
+            }
+        }
+        self.end_if_alone(ctx);
+    }
+
+    /// Ends the actor when the user has no session here any more.
+    fn end_if_alone(&mut self, ctx: &mut Context<Self>) {
+        if !self.members.is_empty() {
+            return;
+        }
+        // Before it leaves the directory: the next actor of this user, which may be made at once, subscribes anew.
+        if let Some(bus) = self.node.bus() {
+            bus.unsubscribe_user(&self.user);
+        }
+        for call in self.calls.keys() {
+            self.node.directory.forget_owner(call);
+        }
+        self.node.directory.remove_user(&self.user, &ctx.address());
+        ctx.stop();
+    }
+
+    fn tell_connection_lost(&self, call: CallId, caller: Caller) {
+        let node = self.node.clone();
+        let lost = Command::ConnectionLost { user: caller.user.clone(), device: caller.device.clone() };
+        self.node.spawn(async move {
+            for attempt in 0..3u32 {
+                match node.ask(&call, caller.clone(), Ask::Notice(lost.clone())).await {
+                    Ok(_) => return,
+                    Err(refusal) if refusal.retryable => {
+                        tokio::time::sleep(std::time::Duration::from_millis(200 << attempt)).await;
+                    }
+                    Err(_) => return,
+                }
+            }
+            tracing::warn!(
+                call.id = %call, user.id = %caller.user, node.id = %node.id,
+                "the call's owner could not be told that a device is gone"
+            );
+        });
+    }
+
+    fn tell_busy(&self, call: CallId) {
+        let Some(member) = self.members.first() else { return };
+        let caller = self.caller(&member.session, &member.device);
+        let node = self.node.clone();
+        let busy = Command::BusyElsewhere { user: self.user.clone() };
+        self.node.spawn(async move {
+            if let Err(refusal) = node.ask(&call, caller, Ask::Notice(busy)).await {
+                // The ring then times out: the caller hears `missed` in place of `busy`.
+                tracing::debug!(call.id = %call, error = %refusal.message, "the caller was not told that the user is busy");
+            }
+        });
+    }
+
+    fn announce(&self, device: &DeviceId, session: &SessionId) {
+        let opened = ToUser::SessionOpened { device: device.clone(), session: session.clone() };
+        self.node.tell_user(&self.user, &opened, &[]);
+    }
+
+    fn replace(&mut self, device: &DeviceId, newer: &SessionId) {
+        self.members.retain(|member| {
+            let replaced = member.device == *device && member.session != *newer;
+            if replaced {
+                tracing::debug!(user.id = %self.user, "session replaced by a newer one of the same device");
+                member.outbox.close(CloseCause::Replaced);
+            }
+            !replaced
+        });
+    }
+}
+
+impl Actor for UserActor {
+    type Context = Context<Self>;
+}
+
+impl Handler<Leave> for UserActor {
+    type Result = ();
+
+    fn handle(&mut self, Leave { session }: Leave, ctx: &mut Self::Context) {
+        self.part(&session, ctx);
+    }
+}
+
+impl Handler<OpenedElsewhere> for UserActor {
+    type Result = ();
+
+    fn handle(&mut self, OpenedElsewhere { device, session }: OpenedElsewhere, ctx: &mut Self::Context) {
+        self.replace(&device, &session);
+        self.end_if_alone(ctx);
+    }
+}

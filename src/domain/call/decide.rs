@@ -1,0 +1,306 @@
+//! What a command leads to: the events that happen, or the reason why none do.
+//!
+//! An empty list is a success that changes nothing: the command was a repetition, or had been overtaken.
+
+use super::{Call, CallStatus, ending::conclude, ending::status_for, evolve, timers};
+use crate::domain::{
+    By, Command, DeviceId, EndReason, Event, Participant, ParticipantStatus, Recorded, Rejection, Role, Rules, Start,
+    Timestamp, UserId, command::MAX_RING_TIMEOUT, command::MAX_RINGING_DEVICES, event::Created,
+};
+
+type Decision = Result<Vec<Event>, Rejection>;
+
+/// The events that open a call.
+pub fn start(start: &Start, now: Timestamp, rules: &Rules) -> Decision {
+    if start.callees.is_empty() && start.group.is_none() {
+        return Err(Rejection::Invalid("calleeIds must name somebody, or groupId a group"));
+    }
+    if start.callees.len() >= rules.max_participants as usize {
+        return Err(Rejection::CallFull);
+    }
+    if start.callees.contains(&start.initiator) {
+        return Err(Rejection::Invalid("calleeIds must not name yourself"));
+    }
+    let mut named: Vec<&UserId> = start.callees.iter().collect();
+    named.sort_unstable();
+    if named.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(Rejection::Invalid("calleeIds must not name anybody twice"));
+    }
+    if start.ring_timeout.is_some_and(|wanted| wanted.is_zero() || wanted > MAX_RING_TIMEOUT) {
+        return Err(Rejection::Invalid("ringTimeoutSecs must be between 1 and 600"));
+    }
+    let ring_timeout = start.ring_timeout.unwrap_or(rules.ring_timeout);
+    Ok(vec![Event::Created(Box::new(Created {
+        call_type: start.call_type,
+        mode: start.mode,
+        initiator: start.initiator.clone(),
+        device: start.device.clone(),
+        group: start.group.clone(),
+        callees: start.callees.clone(),
+        ring_deadline: (!start.callees.is_empty()).then(|| now + ring_timeout),
+        max_participants: rules.max_participants,
+        offer: start.offer.clone(),
+        metadata: start.metadata.clone(),
+    }))])
+}
+
+/// The events that a command to an existing call leads to.
+pub fn decide(call: &Call, now: Timestamp, rules: &Rules, by: &By, command: &Command) -> Decision {
+    let (events, author) = match by {
+        By::User { user, device, group_member } => {
+            let member = *group_member && call.group.is_some();
+            if call.participant(user).is_none() && !member {
+                return Err(Rejection::NotFound);
+            }
+            (by_user(call, now, rules, user, device, command)?, Some(user))
+        }
+        By::System => (by_system(call, now, rules, command)?, None),
+    };
+    Ok(with_the_end(call, now, author, events))
+}
+
+/// Adds the end of the call, if that is what the events lead to.
+fn with_the_end(call: &Call, now: Timestamp, author: Option<&UserId>, mut events: Vec<Event>) -> Vec<Event> {
+    if events.is_empty() || events.iter().any(|e| matches!(e, Event::Ended { .. })) {
+        return events;
+    }
+    let mut next = call.clone();
+    let mut last_leave = None;
+    for event in &events {
+        let seq = next.seq + 1;
+        evolve(&mut next, &Recorded { seq, at: now, event: event.clone() });
+        if let Event::Left { reason, .. } = event {
+            last_leave = Some(*reason);
+        }
+    }
+    events.extend(conclude(&next, author, last_leave));
+    events
+}
+
+fn by_user(
+    call: &Call,
+    now: Timestamp,
+    rules: &Rules,
+    user: &UserId,
+    device: &DeviceId,
+    command: &Command,
+) -> Decision {
+    let me = call.participant(user);
+    let status = me.map(|p| p.status);
+    let rung = status.is_some_and(ParticipantStatus::is_rung);
+    let engaged = status.is_some_and(ParticipantStatus::is_engaged);
+    let here = engaged && me.and_then(|p| p.device.as_ref()) == Some(device);
+    let over = call.status.is_final();
+    let user = user.clone();
+    match command {
+        Command::Ringing => match status {
+            Some(s) if s.is_rung() && me.is_some_and(|p| is_news(p, device)) => {
+                Ok(vec![Event::Ringing { user, device: device.clone() }])
+            }
+            Some(s) if s.is_rung() => Ok(vec![]),
+            _ => not_rung_any_more(over, engaged, here),
+        },
+        Command::Accept { .. } if call.initiator == user && me.is_some_and(|p| p.invited_by.is_none()) => {
+            if over {
+                Err(Rejection::AlreadyEnded)
+            } else {
+                Err(Rejection::WrongState("you started this call"))
+            }
+        }
+        Command::Accept { answer } if rung => {
+            has_room(call)?;
+            let deadline = now + rules.connect_timeout;
+            let mut events =
+                vec![Event::Accepted { user: user.clone(), device: device.clone(), answer: answer.clone(), deadline }];
+            if answer.is_some() && call.offer.is_some() {
+                events.push(Event::Connected { users: vec![user] });
+            }
+            Ok(events)
+        }
+        Command::Accept { .. } if here => back(call, now, rules, &user, device),
+        Command::Accept { .. } => not_rung_any_more(over, engaged, here),
+        Command::Decline { reason } if rung => {
+            Ok(vec![Event::Declined { user, device: Some(device.clone()), reason: reason.clone() }])
+        }
+        Command::Decline { .. } if status == Some(ParticipantStatus::Declined) => Ok(vec![]),
+        Command::Decline { .. } if here => Err(Rejection::WrongState("you have accepted it")),
+        Command::Decline { .. } => not_rung_any_more(over, engaged, here),
+        Command::Busy if rung => Ok(vec![Event::Busy { user, device: Some(device.clone()) }]),
+        Command::Busy if status == Some(ParticipantStatus::Busy) => Ok(vec![]),
+        Command::Busy => not_rung_any_more(over, engaged, here),
+        Command::Cancel if call.initiator != user => Err(Rejection::Forbidden),
+        Command::Cancel if call.status == CallStatus::Cancelled => Ok(vec![]),
+        Command::Cancel if over => Err(Rejection::AlreadyEnded),
+        Command::Cancel if call.started_at.is_some() => Err(Rejection::WrongState("it has been accepted")),
+        Command::Cancel => Ok(cancelled(user)),
+        Command::Join => join(call, now, rules, &user, device),
+        Command::Leave if over => Ok(vec![]),
+        // A device that lost the race tidies up after itself: that must not hang up at the one that won.
+        Command::Leave if engaged && !here => Ok(vec![]),
+        Command::Leave if engaged && nobody_else_came(call, &user) => Ok(cancelled(user)),
+        Command::Leave if engaged => Ok(vec![Event::Left { user, reason: EndReason::Completed }]),
+        Command::Leave if rung => Ok(vec![Event::Declined { user, device: Some(device.clone()), reason: None }]),
+        Command::Leave if status.is_some() => Ok(vec![]),
+        Command::Leave => Err(Rejection::NotParticipant),
+        Command::End { .. } if over => Ok(vec![]),
+        Command::End { reason } => end(call, &user, device, rung, engaged, *reason),
+        Command::Invite { .. } | Command::Media { .. } if over => Err(Rejection::AlreadyEnded),
+        Command::Invite { .. } | Command::Media { .. } if !engaged => Err(Rejection::NotParticipant),
+        Command::Invite { users } => invite(call, now, rules, &user, users),
+        Command::Media { audio, video, screen } => {
+            let differs = me.is_some_and(|p| {
+                audio.is_some_and(|v| v != p.audio)
+                    || video.is_some_and(|v| v != p.video)
+                    || screen.is_some_and(|v| v != p.screen)
+            });
+            let change = Event::MediaChanged { user, audio: *audio, video: *video, screen: *screen };
+            Ok(if differs { vec![change] } else { vec![] })
+        }
+        Command::Connected { .. }
+        | Command::Unreachable { .. }
+        | Command::BusyElsewhere { .. }
+        | Command::ConnectionLost { .. }
+        | Command::ConnectionBack { .. }
+        | Command::Tick => Err(Rejection::Forbidden),
+    }
+}
+
+fn by_system(call: &Call, now: Timestamp, rules: &Rules, command: &Command) -> Decision {
+    if call.status.is_final() {
+        return Ok(vec![]);
+    }
+    Ok(match command {
+        Command::Connected { users } => {
+            let connecting = |u: &&UserId| call.is_in(u, |s| s == ParticipantStatus::Connecting);
+            let users: Vec<_> = users.iter().filter(connecting).cloned().collect();
+            if users.is_empty() { vec![] } else { vec![Event::Connected { users }] }
+        }
+        Command::Unreachable { user } => {
+            let news = call.participant(user).is_some_and(|p| p.status == ParticipantStatus::Invited && !p.unreachable);
+            if news { vec![Event::Unreachable { user: user.clone() }] } else { vec![] }
+        }
+        Command::BusyElsewhere { user } => {
+            let rung = call.is_in(user, ParticipantStatus::is_rung);
+            if rung { vec![Event::Busy { user: user.clone(), device: None }] } else { vec![] }
+        }
+        Command::ConnectionLost { user, device } => {
+            let lost = call.participant(user).is_some_and(|p| {
+                matches!(p.status, ParticipantStatus::Connecting | ParticipantStatus::Joined)
+                    && p.device.as_ref() == Some(device)
+            });
+            let deadline = now + rules.reconnect_grace;
+            if lost { vec![Event::Reconnecting { user: user.clone(), deadline }] } else { vec![] }
+        }
+        Command::ConnectionBack { user, device } => {
+            let here = call.participant(user).is_some_and(|p| p.device.as_ref() == Some(device));
+            if here { back(call, now, rules, user, device)? } else { vec![] }
+        }
+        Command::Tick => timers::due(call, now),
+        _ => return Err(Rejection::Forbidden),
+    })
+}
+
+/// A device that is in the call and says so again; if it had been away, it is back.
+fn back(call: &Call, now: Timestamp, rules: &Rules, user: &UserId, device: &DeviceId) -> Decision {
+    let Some(p) = call.participant(user).filter(|p| p.status == ParticipantStatus::Reconnecting) else {
+        return Ok(vec![]);
+    };
+    let deadline = (!p.was_connected).then(|| now + rules.connect_timeout);
+    Ok(vec![Event::Reconnected { user: user.clone(), device: device.clone(), deadline }])
+}
+
+/// That this device alerts is not known yet, and there is room to note it.
+fn is_news(p: &Participant, device: &DeviceId) -> bool {
+    p.ringing_devices.len() < MAX_RINGING_DEVICES && !p.ringing_devices.contains(device)
+}
+
+fn not_rung_any_more(over: bool, engaged: bool, here: bool) -> Decision {
+    Err(match (over, engaged, here) {
+        (true, _, _) => Rejection::AlreadyEnded,
+        (_, true, false) => Rejection::AcceptedElsewhere,
+        _ => Rejection::WrongState("it does not ring you"),
+    })
+}
+
+fn has_room(call: &Call) -> Result<(), Rejection> {
+    if call.engaged().count() < call.max_participants as usize { Ok(()) } else { Err(Rejection::CallFull) }
+}
+
+fn cancelled(by: UserId) -> Vec<Event> {
+    let end = Event::Ended { status: CallStatus::Cancelled, reason: EndReason::Cancelled, by: Some(by.clone()) };
+    vec![Event::Cancelled { by }, end]
+}
+
+fn nobody_else_came(call: &Call, user: &UserId) -> bool {
+    call.started_at.is_none() && call.engaged().all(|p| p.user == *user)
+}
+
+fn join(call: &Call, now: Timestamp, rules: &Rules, user: &UserId, device: &DeviceId) -> Decision {
+    if call.status.is_final() {
+        return Err(Rejection::AlreadyEnded);
+    }
+    let deadline = now + rules.connect_timeout;
+    let enters = |event| {
+        has_room(call)?;
+        if call.locked { Err(Rejection::CallLocked) } else { Ok(vec![event]) }
+    };
+    let (user, device) = (user.clone(), device.clone());
+    match call.participant(&user) {
+        Some(p) if p.status.is_rung() => {
+            has_room(call)?;
+            Ok(vec![Event::Accepted { user, device, answer: None, deadline }])
+        }
+        Some(p) if p.status.is_engaged() && p.device.as_ref() == Some(&device) => {
+            back(call, now, rules, &user, &device)
+        }
+        Some(p) if p.status.is_engaged() => Ok(vec![Event::Moved { user, device }]),
+        Some(p) if p.status == ParticipantStatus::Kicked => Err(Rejection::Forbidden),
+        Some(p) if p.status == ParticipantStatus::Lobby => Ok(vec![]),
+        Some(_) if !call.is_group => Err(Rejection::WrongState("it does not ring you")),
+        _ => enters(Event::Joined { user, device, deadline }),
+    }
+}
+
+fn end(
+    call: &Call,
+    user: &UserId,
+    device: &DeviceId,
+    rung: bool,
+    engaged: bool,
+    reason: Option<EndReason>,
+) -> Decision {
+    let role = call.participant(user).map(|p| p.role);
+    let in_charge = matches!(role, Some(Role::Host | Role::Cohost)) && engaged;
+    if !call.is_group && rung {
+        return Ok(vec![Event::Declined { user: user.clone(), device: Some(device.clone()), reason: None }]);
+    }
+    if !(in_charge || (!call.is_group && engaged)) {
+        return Err(if engaged || rung { Rejection::Forbidden } else { Rejection::NotParticipant });
+    }
+    if nobody_else_came(call, user) {
+        return Ok(cancelled(user.clone()));
+    }
+    let reason = reason.unwrap_or(EndReason::Completed);
+    Ok(vec![Event::Ended { status: status_for(reason), reason, by: Some(user.clone()) }])
+}
+
+fn invite(call: &Call, now: Timestamp, rules: &Rules, by: &UserId, users: &[UserId]) -> Decision {
+    let role = call.participant(by).map(|p| p.role);
+    if call.locked && role == Some(Role::Participant) {
+        return Err(Rejection::CallLocked);
+    }
+    let absent = |user: &&UserId| call.participant(user).is_none_or(|p| p.status.is_final());
+    let taken = call.participants.iter().filter(|p| !p.status.is_final()).count();
+    let mut invitees: Vec<&UserId> = Vec::new();
+    for user in users.iter().filter(absent) {
+        if !invitees.contains(&user) {
+            invitees.push(user);
+        }
+        // Inside the loop: a frame full of names must not cost the square of their number.
+        if taken + invitees.len() > call.max_participants as usize {
+            return Err(Rejection::CallFull);
+        }
+    }
+    let ring_deadline = now + rules.ring_timeout;
+    Ok(invitees.into_iter().map(|user| Event::Invited { user: user.clone(), by: by.clone(), ring_deadline }).collect())
+}

@@ -1,0 +1,163 @@
+//! What may happen in a random walk, and how it is drawn. Shrinks to few, simple steps.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use proptest::{
+    collection::vec,
+    option,
+    prelude::*,
+    sample::{select, subsequence},
+};
+
+use super::super::scenarios::{device_id, opaque, user_id};
+use crate::domain::{
+    BusyPolicy, CallId, CallMode, CallType, Command, DeviceId, EndReason, GroupId, Opaque, Start, UserId,
+};
+
+pub(super) const USERS: [&str; 5] = ["alice", "bob", "carol", "dave", "erin"];
+const DEVICES: [&str; 3] = ["phone", "tablet", "laptop"];
+pub(super) const GROUPS: [&str; 2] = ["team", "family"];
+
+/// Who belongs to which group.
+pub(super) type Members = BTreeSet<(GroupId, UserId)>;
+
+#[derive(Debug, Clone)]
+pub(super) enum Step {
+    Start(Start),
+    /// A user does something in one of the calls (counted over all that were ever opened).
+    User {
+        call: usize,
+        user: UserId,
+        device: DeviceId,
+        command: Command,
+    },
+    Server {
+        call: usize,
+        command: Command,
+    },
+    /// Somebody loses the connection of the device they are in a call with, or it is back.
+    Connection {
+        call: usize,
+        user: UserId,
+        back: bool,
+    },
+    /// The clock moves, also back: the next step may be taken by a node whose clock is behind.
+    Clock {
+        millis: i64,
+    },
+    /// The clock goes to the next deadline of a call, give or take, and the call is told.
+    Deadline {
+        call: usize,
+        late_millis: i64,
+    },
+    /// Somebody is put into a group, or taken out.
+    Membership {
+        user: UserId,
+        group: GroupId,
+        member: bool,
+    },
+}
+
+fn users() -> impl Strategy<Value = UserId> {
+    select(&USERS[..]).prop_map(user_id)
+}
+
+fn devices() -> impl Strategy<Value = DeviceId> {
+    select(&DEVICES[..]).prop_map(device_id)
+}
+
+fn groups() -> impl Strategy<Value = GroupId> {
+    select(&GROUPS[..]).prop_map(|name| GroupId::new(name).unwrap())
+}
+
+/// Some of the users, also none, in any order.
+fn several_users() -> impl Strategy<Value = Vec<UserId>> {
+    let some = subsequence(&USERS[..], 0..=3).prop_shuffle();
+    some.prop_map(|names| names.into_iter().map(user_id).collect())
+}
+
+/// JSON as clients write it: with spaces and breaks, numbers that do not survive a float, and nothing at all.
+fn payloads() -> impl Strategy<Value = Opaque> {
+    let some = [r#"{"type":"offer","sdp":"v=0\r\n"}"#, "null", "{ \"a\" :\n[1.50, 12345678901234567890123] }", "\"é\""];
+    select(some.to_vec()).prop_map(opaque)
+}
+
+fn starts() -> impl Strategy<Value = Start> {
+    let whom = prop_oneof![
+        4 => users().prop_map(|user| (None, vec![user])),
+        2 => (groups().prop_map(Some), several_users()),
+        1 => several_users().prop_map(|callees| (None, callees)),
+    ];
+    let ring_timeout = option::weighted(0.3, (0..700u64).prop_map(Duration::from_secs));
+    let opaques = (option::of(payloads()), option::weighted(0.2, payloads()));
+    (users(), devices(), whom, ring_timeout, opaques).prop_map(
+        |(initiator, device, (group, callees), ring_timeout, (offer, metadata))| Start {
+            call: CallId::new("replaced").unwrap(),
+            call_type: CallType::Video,
+            mode: CallMode::P2p,
+            initiator,
+            device,
+            group,
+            callees,
+            ring_timeout,
+            offer,
+            metadata,
+        },
+    )
+}
+
+fn user_commands() -> impl Strategy<Value = Command> {
+    let reasons = [EndReason::Completed, EndReason::MediaFailed];
+    prop_oneof![
+        3 => Just(Command::Ringing),
+        6 => option::of(payloads()).prop_map(|answer| Command::Accept { answer }),
+        2 => option::of("[a-zé\"\\n]{0,8}").prop_map(|reason| Command::Decline { reason }),
+        1 => Just(Command::Busy),
+        1 => Just(Command::Cancel),
+        5 => Just(Command::Join),
+        3 => Just(Command::Leave),
+        2 => option::of(select(reasons.to_vec())).prop_map(|reason| Command::End { reason }),
+        3 => several_users().prop_map(|users| Command::Invite { users }),
+        1 => any::<(Option<bool>, Option<bool>, Option<bool>)>()
+            .prop_map(|(audio, video, screen)| Command::Media { audio, video, screen }),
+        1 => Just(Command::Tick),
+    ]
+}
+
+fn server_commands() -> impl Strategy<Value = Command> {
+    prop_oneof![
+        2 => several_users().prop_map(|users| Command::Connected { users }),
+        1 => users().prop_map(|user| Command::Unreachable { user }),
+        1 => users().prop_map(|user| Command::BusyElsewhere { user }),
+        1 => (users(), devices()).prop_map(|(user, device)| Command::ConnectionLost { user, device }),
+        1 => (users(), devices()).prop_map(|(user, device)| Command::ConnectionBack { user, device }),
+        2 => Just(Command::Tick),
+    ]
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    let call = || 0..4usize;
+    prop_oneof![
+        3 => starts().prop_map(Step::Start),
+        12 => (call(), users(), devices(), user_commands())
+            .prop_map(|(call, user, device, command)| Step::User { call, user, device, command }),
+        3 => (call(), server_commands()).prop_map(|(call, command)| Step::Server { call, command }),
+        3 => (call(), users(), any::<bool>()).prop_map(|(call, user, back)| Step::Connection { call, user, back }),
+        2 => (-5_000..20_000i64).prop_map(|millis| Step::Clock { millis }),
+        1 => (20_000..1_000_000i64).prop_map(|millis| Step::Clock { millis }),
+        2 => (call(), -1..3_000i64).prop_map(|(call, late_millis)| Step::Deadline { call, late_millis }),
+        1 => (users(), groups(), any::<bool>())
+            .prop_map(|(user, group, member)| Step::Membership { user, group, member }),
+    ]
+}
+
+/// A policy, who belongs to which group at first, and what happens then.
+pub(super) fn walks() -> impl Strategy<Value = (BusyPolicy, Members, Vec<Step>)> {
+    let everybody: Vec<(GroupId, UserId)> = GROUPS
+        .iter()
+        .flat_map(|group| USERS.iter().map(move |user| (GroupId::new(group).unwrap(), user_id(user))))
+        .collect();
+    let most = everybody.len();
+    let members = subsequence(everybody, most / 2..=most).prop_map(|members| members.into_iter().collect());
+    (select(vec![BusyPolicy::Reject, BusyPolicy::CallWaiting]), members, vec(steps(), 1..60))
+}

@@ -1,0 +1,147 @@
+//! What may be asked of a call, by whom, and the settings that the rules depend on.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{CallId, CallMode, CallType, DeviceId, EndReason, GroupId, Opaque, UserId};
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum By {
+    /// A user, at one of their devices. `group_member`: they belong to the call's group, as the store said just now.
+    User { user: UserId, device: DeviceId, group_member: bool },
+    /// The server itself: timers, and what it learned of connections.
+    System,
+}
+
+/// The opening of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Start {
+    pub call: CallId,
+    pub call_type: CallType,
+    pub mode: CallMode,
+    pub initiator: UserId,
+    pub device: DeviceId,
+    pub group: Option<GroupId>,
+    /// Whom to ring; without duplicates and without the initiator.
+    pub callees: Vec<UserId>,
+    /// How long to ring them, above zero and at most [`MAX_RING_TIMEOUT`]; `None`: [`Rules::ring_timeout`].
+    pub ring_timeout: Option<Duration>,
+    pub offer: Option<Opaque>,
+    pub metadata: Option<Opaque>,
+}
+
+/// What may be asked of a call that exists. Travels between nodes as JSON: fields may be added, none renamed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    /// A device of a rung callee alerts.
+    Ringing,
+    Accept {
+        answer: Option<Opaque>,
+    },
+    Decline {
+        reason: Option<String>,
+    },
+    /// A rung callee is in another call.
+    Busy,
+    Cancel,
+    Join,
+    Leave,
+    End {
+        reason: Option<EndReason>,
+    },
+    Invite {
+        users: Vec<UserId>,
+    },
+    Media {
+        audio: Option<bool>,
+        video: Option<bool>,
+        screen: Option<bool>,
+    },
+
+    // From here on only by the system.
+    /// An answer has passed between these two: their media is taken to work.
+    Connected {
+        users: Vec<UserId>,
+    },
+    /// No device of the user is connected to any node.
+    Unreachable {
+        user: UserId,
+    },
+    /// The user, rung here, is in another call, and the policy is to refuse.
+    BusyElsewhere {
+        user: UserId,
+    },
+    /// The device that is in the call lost its connection.
+    ConnectionLost {
+        user: UserId,
+        device: DeviceId,
+    },
+    /// It is back, on any node.
+    ConnectionBack {
+        user: UserId,
+        device: DeviceId,
+    },
+    /// A deadline may have passed.
+    Tick,
+}
+
+impl Command {
+    /// Its name in logs and metrics.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Ringing => "ringing",
+            Self::Accept { .. } => "accept",
+            Self::Decline { .. } => "decline",
+            Self::Busy => "busy",
+            Self::Cancel => "cancel",
+            Self::Join => "join",
+            Self::Leave => "leave",
+            Self::End { .. } => "end",
+            Self::Invite { .. } => "invite",
+            Self::Media { .. } => "media",
+            Self::Connected { .. } => "connected",
+            Self::Unreachable { .. } => "unreachable",
+            Self::BusyElsewhere { .. } => "busy_elsewhere",
+            Self::ConnectionLost { .. } => "connection_lost",
+            Self::ConnectionBack { .. } => "connection_back",
+            Self::Tick => "tick",
+        }
+    }
+}
+
+/// The longest ring that a start may ask for. Longer: a client can keep a call, and the phones it rings, busy for as
+/// long as it likes; shorter: a call into a waiting line would end before its turn.
+pub const MAX_RING_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// The most devices of one user that are noted as alerting. Larger: a client that connects under ever new device ids
+/// grows the history of a call without bound; smaller: a caller might not see that the last of many devices rings.
+pub const MAX_RINGING_DEVICES: usize = 16;
+
+/// Settings that the rules depend on; the same on every node of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// How long a callee is rung. Shorter: people cannot reach their phone; longer: a caller waits for nobody.
+    pub ring_timeout: Duration,
+    /// How long an accepted call may wait for a sign of its media before it is taken to work (peer to peer, the
+    /// server cannot see it).
+    pub connect_timeout: Duration,
+    /// How long a participant whose connection dropped is waited for.
+    pub reconnect_grace: Duration,
+    /// The most people engaged in one call. Nobody is rung beyond it either, counting those rung already; but who joins
+    /// unasked may take the place of one who is still being rung.
+    pub max_participants: u32,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            ring_timeout: Duration::from_secs(45),
+            connect_timeout: Duration::from_secs(30),
+            reconnect_grace: Duration::from_secs(15),
+            max_participants: 100,
+        }
+    }
+}

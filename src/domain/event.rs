@@ -1,0 +1,177 @@
+//! What has happened to a call. Events are the truth: state is folded from them, rows and frames derive from them.
+
+use serde::{Deserialize, Serialize};
+
+use super::{CallMode, CallStatus, CallType, DeviceId, EndReason, GroupId, Opaque, Timestamp, UserId, opaque};
+
+/// One fact. Stored as JSON under its snake-case name; fields may be added, never renamed or given another meaning.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    Created(Box<Created>),
+    /// A device of a callee alerts.
+    Ringing {
+        user: UserId,
+        device: DeviceId,
+    },
+    /// The callee has no device connected to any node. They go on being rung: one may come.
+    Unreachable {
+        user: UserId,
+    },
+    Accepted {
+        user: UserId,
+        device: DeviceId,
+        #[serde(default, deserialize_with = "opaque::present", skip_serializing_if = "Option::is_none")]
+        answer: Option<Opaque>,
+        /// Until when a sign of media is waited for.
+        deadline: Timestamp,
+    },
+    Declined {
+        user: UserId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        device: Option<DeviceId>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    Busy {
+        user: UserId,
+        /// The device that said so; `None` when the server knew.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        device: Option<DeviceId>,
+    },
+    /// The ring ran out.
+    Missed {
+        user: UserId,
+    },
+    Invited {
+        user: UserId,
+        by: UserId,
+        ring_deadline: Timestamp,
+    },
+    /// Came in without being rung, or came back after leaving.
+    Joined {
+        user: UserId,
+        device: DeviceId,
+        deadline: Timestamp,
+    },
+    /// The user goes on at another of their devices.
+    Moved {
+        user: UserId,
+        device: DeviceId,
+    },
+    /// Media of these participants works, or is taken to.
+    Connected {
+        users: Vec<UserId>,
+    },
+    MediaChanged {
+        user: UserId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        audio: Option<bool>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        video: Option<bool>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        screen: Option<bool>,
+    },
+    Reconnecting {
+        user: UserId,
+        deadline: Timestamp,
+    },
+    Reconnected {
+        user: UserId,
+        device: DeviceId,
+        /// A new wait for media, when the connection was lost before there was any.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        deadline: Option<Timestamp>,
+    },
+    Left {
+        user: UserId,
+        reason: EndReason,
+    },
+    Cancelled {
+        by: UserId,
+    },
+    /// Always the last.
+    Ended {
+        status: CallStatus,
+        reason: EndReason,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<UserId>,
+    },
+}
+
+/// The opening of a call; always the first event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Created {
+    pub call_type: CallType,
+    pub mode: CallMode,
+    pub initiator: UserId,
+    pub device: DeviceId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupId>,
+    /// Whom it rings; empty for a group call opened without ringing.
+    pub callees: Vec<UserId>,
+    /// Until when they are rung.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ring_deadline: Option<Timestamp>,
+    pub max_participants: u32,
+    #[serde(default, deserialize_with = "opaque::present", skip_serializing_if = "Option::is_none")]
+    pub offer: Option<Opaque>,
+    #[serde(default, deserialize_with = "opaque::present", skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Opaque>,
+}
+
+impl Event {
+    /// Its name in the database and in logs.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Created(_) => "created",
+            Self::Ringing { .. } => "ringing",
+            Self::Unreachable { .. } => "unreachable",
+            Self::Accepted { .. } => "accepted",
+            Self::Declined { .. } => "declined",
+            Self::Busy { .. } => "busy",
+            Self::Missed { .. } => "missed",
+            Self::Invited { .. } => "invited",
+            Self::Joined { .. } => "joined",
+            Self::Moved { .. } => "moved",
+            Self::Connected { .. } => "connected",
+            Self::MediaChanged { .. } => "media_changed",
+            Self::Reconnecting { .. } => "reconnecting",
+            Self::Reconnected { .. } => "reconnected",
+            Self::Left { .. } => "left",
+            Self::Cancelled { .. } => "cancelled",
+            Self::Ended { .. } => "ended",
+        }
+    }
+
+    /// The user it happened to, where it is about one.
+    pub fn subject(&self) -> Option<&UserId> {
+        match self {
+            Self::Created(created) => Some(&created.initiator),
+            Self::Ringing { user, .. }
+            | Self::Unreachable { user }
+            | Self::Accepted { user, .. }
+            | Self::Declined { user, .. }
+            | Self::Busy { user, .. }
+            | Self::Missed { user }
+            | Self::Invited { user, .. }
+            | Self::Joined { user, .. }
+            | Self::Moved { user, .. }
+            | Self::MediaChanged { user, .. }
+            | Self::Reconnecting { user, .. }
+            | Self::Reconnected { user, .. }
+            | Self::Left { user, .. } => Some(user),
+            Self::Cancelled { by } => Some(by),
+            Self::Connected { .. } | Self::Ended { .. } => None,
+        }
+    }
+}
+
+/// An event with its place in the call's history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// Counts the call's events from 1, without holes.
+    pub seq: u64,
+    pub at: Timestamp,
+    pub event: Event,
+}

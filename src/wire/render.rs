@@ -1,0 +1,234 @@
+//! An event of the domain as one user is told it.
+//!
+//! All devices of a user get the same `seq` and `prev`; what they are told may differ by device: the one that accepted
+//! hears `call:accepted`, the others `call:accepted_elsewhere`.
+
+use serde::{Deserialize, Serialize};
+
+use super::{CallObject, Frame, call_object::ParticipantObject, frame::Writer};
+use crate::domain::{Call, DeviceId, Event, Recorded, Timestamp, UserId};
+
+/// One event for one user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    pub seq: u64,
+    pub prev: u64,
+    /// For every device, but for the one in `at_device`.
+    pub frame: Frame,
+    /// What one device is told instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_device: Option<(DeviceId, Frame)>,
+    /// The user begins to be rung by this event.
+    #[serde(default)]
+    pub rings: bool,
+}
+
+impl Item {
+    /// What this device is told.
+    pub fn for_device(&self, device: &DeviceId) -> &Frame {
+        match &self.at_device {
+            Some((special, frame)) if special == device => frame,
+            _ => &self.frame,
+        }
+    }
+}
+
+/// Renders `recorded`, which has just been applied to `call`, for one user.
+pub fn item(call: &Call, recorded: &Recorded, user: &UserId, prev: u64) -> Item {
+    let rings = match &recorded.event {
+        Event::Created(created) => created.callees.contains(user),
+        Event::Invited { user: invitee, .. } => invitee == user,
+        _ => false,
+    };
+    let head = Head { call, recorded, prev };
+    let (frame, at_device) = match &recorded.event {
+        Event::Accepted { user: subject, device, .. } if subject == user => {
+            (head.elsewhere("call:accepted_elsewhere", device), Some((device.clone(), head.frame(Some(user)))))
+        }
+        Event::Moved { user: subject, device } if subject == user => {
+            (head.elsewhere("call:accepted_elsewhere", device), Some((device.clone(), head.frame(Some(user)))))
+        }
+        Event::Declined { user: subject, device: Some(device), .. } if subject == user => {
+            (head.elsewhere("call:declined_elsewhere", device), Some((device.clone(), head.frame(Some(user)))))
+        }
+        _ => (head.frame(Some(user)), None),
+    };
+    Item { seq: recorded.seq, prev, frame, at_device, rings }
+}
+
+/// Renders `recorded` for the members of the group who take no part in the call.
+pub fn item_for_group(call: &Call, recorded: &Recorded, prev: u64) -> Item {
+    let frame = Head { call, recorded, prev }.frame(None);
+    Item { seq: recorded.seq, prev, frame, at_device: None, rings: false }
+}
+
+/// The whole call at once, for whom history cannot be replayed.
+pub fn snapshot(call: &Call, now: Timestamp) -> Frame {
+    let mut out = Writer::with_capacity(1024);
+    out.raw("{\"event\":\"call:state\",\"data\":{\"callId\":").value(&call.id);
+    out.field("seq", &call.seq).field("prev", &0).field("status", &call.status).field("snapshot", &true);
+    out.field("call", &CallObject::new(call, now)).raw("}}");
+    out.done()
+}
+
+/// The owner of the call has changed, and signals under way were lost.
+pub fn renegotiate(call: &Call, epoch: u64) -> Frame {
+    let mut out = Writer::with_capacity(96);
+    out.raw("{\"event\":\"call:renegotiate\",\"data\":{\"callId\":").value(&call.id).field("epoch", &epoch).raw("}}");
+    out.done()
+}
+
+/// A relayed signal. `payload` is JSON and copied as it came.
+#[derive(Debug, Clone, Copy)]
+pub struct Signal<'a> {
+    pub call: &'a Call,
+    pub from: &'a UserId,
+    pub from_device: &'a DeviceId,
+    pub kind: &'a str,
+    pub payload: &'a str,
+    pub sig: u64,
+    pub epoch: u64,
+}
+
+impl Signal<'_> {
+    /// The event `call:signal`.
+    pub fn frame(&self) -> Frame {
+        let mut out = Writer::with_capacity(160 + self.payload.len());
+        out.raw("{\"event\":\"call:signal\",\"data\":{\"callId\":").value(&self.call.id);
+        out.field("from", self.from).field("fromDevice", self.from_device).field("type", self.kind);
+        out.field("sig", &self.sig).field("epoch", &self.epoch);
+        out.raw(",\"payload\":").raw(self.payload).raw("}}");
+        out.done()
+    }
+}
+
+struct Head<'a> {
+    call: &'a Call,
+    recorded: &'a Recorded,
+    prev: u64,
+}
+
+impl Head<'_> {
+    fn open(&self, name: &str) -> Writer {
+        let mut out = Writer::with_capacity(256);
+        out.raw("{\"event\":\"").raw(name).raw("\",\"data\":{\"callId\":").value(&self.call.id);
+        out.field("seq", &self.recorded.seq).field("prev", &self.prev).field("at", &self.recorded.at);
+        out
+    }
+
+    fn elsewhere(&self, name: &str, device: &DeviceId) -> Frame {
+        let mut out = self.open(name);
+        out.field("deviceId", device).raw("}}");
+        out.done()
+    }
+
+    fn call_object(&self) -> CallObject<'_> {
+        CallObject::new(self.call, self.recorded.at)
+    }
+
+    fn frame(&self, to: Option<&UserId>) -> Frame {
+        let mut out;
+        match &self.recorded.event {
+            Event::Created(created) if Some(&created.initiator) == to => {
+                out = self.open("call:state");
+                out.field("status", &self.call.status).field("call", &self.call_object());
+            }
+            Event::Created(created) if to.is_some_and(|to| created.callees.contains(to)) => {
+                out = self.open("call:incoming");
+                out.field("from", &created.initiator).optional("ringDeadline", created.ring_deadline.as_ref());
+                out.optional("offer", created.offer.as_ref()).field("call", &self.call_object());
+            }
+            Event::Created(_) => {
+                out = self.open("call:created");
+                out.field("call", &self.call_object());
+            }
+            Event::Invited { user, by, ring_deadline } if Some(user) == to => {
+                out = self.open("call:incoming");
+                out.field("from", by).field("ringDeadline", ring_deadline).field("call", &self.call_object());
+            }
+            Event::Invited { user, by, ring_deadline } => {
+                out = self.open("call:participant_invited");
+                out.field("userId", user).field("by", by).field("ringDeadline", ring_deadline);
+            }
+            Event::Ringing { user, .. } => {
+                out = self.open("call:ringing");
+                let devices = self.call.participant(user).map(|p| p.ringing_devices.as_slice()).unwrap_or_default();
+                out.field("userId", user).field("devices", devices);
+            }
+            Event::Unreachable { user } => {
+                out = self.open("call:unreachable");
+                out.field("userId", user);
+            }
+            Event::Accepted { user, device, answer, .. } => {
+                out = self.open("call:accepted");
+                out.field("userId", user).field("deviceId", device).optional("answer", answer.as_ref());
+            }
+            Event::Declined { user, device, reason } => {
+                out = self.open("call:declined");
+                out.field("userId", user).optional("deviceId", device.as_ref()).optional("reason", reason.as_ref());
+            }
+            Event::Busy { user, .. } => {
+                out = self.open("call:busy");
+                out.field("userId", user);
+            }
+            Event::Missed { user } => {
+                out = self.open("call:missed");
+                out.field("userId", user);
+            }
+            Event::Joined { user, device, .. } => {
+                out = self.open("call:participant_joined");
+                out.field("userId", user).field("deviceId", device);
+                if let Some(p) = self.call.participant(user) {
+                    out.field("participant", &ParticipantObject::new(p, self.recorded.at));
+                }
+            }
+            Event::Moved { user, device } => {
+                out = self.open("call:participant_updated");
+                out.field("userId", user).raw(",\"changes\":{\"deviceId\":").value(device).raw("}");
+            }
+            Event::Connected { users } => {
+                out = self.open("call:state");
+                out.field("status", &self.call.status).field("connected", users);
+            }
+            Event::MediaChanged { user, audio, video, screen } => {
+                out = self.open("call:participant_updated");
+                out.field("userId", user)
+                    .field("changes", &MediaChanges { audio: *audio, video: *video, screen: *screen });
+            }
+            Event::Reconnecting { user, deadline } => {
+                out = self.open("call:participant_reconnecting");
+                out.field("userId", user).field("deadline", deadline);
+            }
+            Event::Reconnected { user, device, .. } => {
+                out = self.open("call:participant_updated");
+                out.field("userId", user).raw(",\"changes\":{\"status\":");
+                out.value(&self.call.participant(user).map(|p| p.status)).field("deviceId", device).raw("}");
+            }
+            Event::Left { user, reason } => {
+                out = self.open("call:participant_left");
+                out.field("userId", user).field("reason", reason);
+            }
+            Event::Cancelled { by } => {
+                out = self.open("call:cancelled");
+                out.field("by", by);
+            }
+            Event::Ended { status, reason, by } => {
+                out = self.open("call:ended");
+                out.field("reason", reason).optional("by", by.as_ref()).field("status", status);
+                out.field("durationSecs", &self.call.duration(self.recorded.at).as_secs());
+            }
+        }
+        out.raw("}}");
+        out.done()
+    }
+}
+
+#[derive(Serialize)]
+struct MediaChanges {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audio: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    video: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    screen: Option<bool>,
+}
