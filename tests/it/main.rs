@@ -12,9 +12,9 @@
 )]
 
 mod bus;
-mod config;
 mod calls_one_node;
 mod calls_two_nodes;
+mod config;
 mod fixtures;
 mod gateway;
 mod groups;
