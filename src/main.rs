@@ -1,5 +1,8 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // Fault injection by the environment variable FAILPOINTS, in builds for the tests only.
+    #[cfg(feature = "failpoints")]
+    let _faults = fail::FailScenario::setup();
     carillon::cli::run()
 }
