@@ -12,6 +12,7 @@
 )]
 
 mod bus;
+mod config;
 mod calls_one_node;
 mod calls_two_nodes;
 mod fixtures;

@@ -1,0 +1,9 @@
+DROP TABLE group_members;
+DROP TABLE groups;
+DROP TABLE command_results;
+DROP TABLE invitations;
+DROP TABLE participants;
+DROP TABLE call_events;
+DROP TABLE slots;
+DROP TABLE calls;
+DROP TABLE nodes;

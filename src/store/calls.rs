@@ -1,0 +1,203 @@
+//! Reading calls, and taking them over from owners that are gone.
+
+use diesel::{dsl::exists, prelude::*};
+
+use super::{
+    Store,
+    commit::CommandRecord,
+    connection::with_conn,
+    error::{Fault, StoreError},
+    schema::{call_events, calls, command_results, nodes},
+    types::{CommandId, DbNow, StoredTime, signed, unsigned},
+};
+use crate::domain::{CallId, NodeId, Recorded, UserId};
+
+/// A call as stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredCall {
+    /// Who may write it.
+    pub owner: NodeId,
+    /// The owner's lease is good, by the database's clock.
+    pub owner_alive: bool,
+    /// Counts the owners; every write carries it.
+    pub epoch: u64,
+    /// All its events; [`crate::domain::Call::rebuild`] makes the state of them.
+    pub history: Vec<Recorded>,
+}
+
+/// Who owns a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallOwner {
+    pub node: NodeId,
+    /// The owner's lease is good, by the database's clock.
+    pub alive: bool,
+    pub epoch: u64,
+    /// The call has ended: nobody needs to own it.
+    pub ended: bool,
+}
+
+/// What became of a try to take a call over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClaimOutcome {
+    /// It is ours, and the owner before can write no more.
+    Claimed {
+        epoch: u64,
+    },
+    /// Its owner lives.
+    OwnedBy(NodeId),
+    Ended,
+    NotFound,
+}
+
+/// A call's owner, epoch, seq, whether it is open, and the owner's good lease, if it has one.
+type OwnerRow = (String, i64, i64, bool, Option<String>);
+
+macro_rules! owner_row {
+    ($conn:expr, $id:expr) => {
+        calls::table
+            .left_join(nodes::table.on(nodes::id.eq(calls::owner_node).and(nodes::lease_until.gt(DbNow::now()))))
+            .filter(calls::id.eq($id.as_str()))
+            .select((calls::owner_node, calls::epoch, calls::seq, calls::open, nodes::id.nullable()))
+            .first::<OwnerRow>($conn)
+            .optional()
+    };
+}
+
+fn node(id: &str) -> Result<NodeId, Fault> {
+    NodeId::new(id).map_err(|_| Fault::Unreadable("a node's id"))
+}
+
+impl Store {
+    /// The call with its whole history. `None`: there is no such call.
+    pub async fn load_call(&self, id: &CallId) -> Result<Option<StoredCall>, StoreError> {
+        let id = id.clone();
+        let load = move |conn: &mut super::connection::Conn| {
+            with_conn!(conn, |c| {
+                let Some((owner, epoch, seq, _, alive)) = owner_row!(c, id)? else { return Ok(None) };
+                // A commit may come between the two statements: its events are left out.
+                let rows: Vec<(i64, StoredTime, String)> = call_events::table
+                    .filter(call_events::call_id.eq(id.as_str()).and(call_events::seq.le(seq)))
+                    .order(call_events::seq)
+                    .select((call_events::seq, call_events::at, call_events::payload))
+                    .load(c)?;
+                let history = rows.into_iter().map(|(seq, at, payload)| {
+                    let event = serde_json::from_str(&payload).map_err(|_| Fault::Unreadable("an event"))?;
+                    Ok(Recorded { seq: unsigned(seq), at: at.0, event })
+                });
+                let history = history.collect::<Result<Vec<_>, Fault>>()?;
+                Ok(Some(StoredCall {
+                    owner: node(&owner)?,
+                    owner_alive: alive.is_some(),
+                    epoch: unsigned(epoch),
+                    history,
+                }))
+            })
+        };
+        self.read(load).await
+    }
+
+    /// Who owns the call. `None`: there is no such call.
+    pub async fn call_owner(&self, id: &CallId) -> Result<Option<CallOwner>, StoreError> {
+        let id = id.clone();
+        let load = move |conn: &mut super::connection::Conn| {
+            let Some((owner, epoch, _, open, alive)) = with_conn!(conn, |c| owner_row!(c, id))? else {
+                return Ok(None);
+            };
+            Ok(Some(CallOwner { node: node(&owner)?, alive: alive.is_some(), epoch: unsigned(epoch), ended: !open }))
+        };
+        self.read(load).await
+    }
+
+    /// Takes the call over for `me`, if it is open and its owner is `me` or has no good lease by the database's clock.
+    /// From then on only commits with the new epoch go in.
+    pub async fn claim(&self, id: &CallId, me: &NodeId) -> Result<ClaimOutcome, StoreError> {
+        let (id, me) = (id.clone(), me.clone());
+        let claim = move |conn: &mut super::connection::Conn| {
+            with_conn!(conn, |c| {
+                let lease = nodes::table
+                    .filter(nodes::id.eq(calls::owner_node).and(nodes::lease_until.gt(DbNow::now())))
+                    .select(nodes::id);
+                let free = calls::owner_node.eq(me.as_str()).or(diesel::dsl::not(exists(lease)));
+                let claimed: Option<i64> =
+                    diesel::update(calls::table.filter(calls::id.eq(id.as_str()).and(calls::open).and(free)))
+                        .set((calls::owner_node.eq(me.as_str()), calls::epoch.eq(calls::epoch + 1)))
+                        .returning(calls::epoch)
+                        .get_result(c)
+                        .optional()?;
+                if let Some(epoch) = claimed {
+                    return Ok(ClaimOutcome::Claimed { epoch: unsigned(epoch) });
+                }
+                Ok(match owner_row!(c, id)? {
+                    None => ClaimOutcome::NotFound,
+                    Some((_, _, _, false, _)) => ClaimOutcome::Ended,
+                    Some((owner, ..)) => ClaimOutcome::OwnedBy(node(&owner)?),
+                })
+            })
+        };
+        self.read(claim).await
+    }
+
+    /// Open calls whose owner has no good lease, for the takeover sweeper; at most `limit`, in no order.
+    pub async fn calls_of_dead_owners(&self, limit: u32) -> Result<Vec<CallId>, StoreError> {
+        let load = move |conn: &mut super::connection::Conn| {
+            let ids: Vec<String> = with_conn!(conn, |c| {
+                let lease = nodes::table
+                    .filter(nodes::id.eq(calls::owner_node).and(nodes::lease_until.gt(DbNow::now())))
+                    .select(nodes::id);
+                calls::table
+                    .filter(calls::open.and(diesel::dsl::not(exists(lease))))
+                    .select(calls::id)
+                    .limit(i64::from(limit))
+                    .load(c)?
+            });
+            ids.iter().map(|id| CallId::new(id).map_err(|_| Fault::Unreadable("a call's id"))).collect()
+        };
+        self.read(load).await
+    }
+
+    /// What was recorded for a command. `None`: it did not commit.
+    pub async fn command_outcome(&self, command: CommandId) -> Result<Option<CommandRecord>, StoreError> {
+        type Row = (String, i64, String, Option<String>, Option<String>);
+        let load = move |conn: &mut super::connection::Conn| {
+            let row: Option<Row> = with_conn!(conn, |c| {
+                command_results::table
+                    .find(command)
+                    .select((
+                        command_results::call_id,
+                        command_results::seq,
+                        command_results::kind,
+                        command_results::by_user,
+                        command_results::outcome,
+                    ))
+                    .first(c)
+                    .optional()?
+            });
+            let Some((call, seq, kind, by, outcome)) = row else { return Ok(None) };
+            let call = CallId::new(call).map_err(|_| Fault::Unreadable("a call's id"))?;
+            let by = by.map(UserId::new).transpose().map_err(|_| Fault::Unreadable("a user's id"))?;
+            Ok(Some(CommandRecord { call, seq: unsigned(seq), kind, by, outcome }))
+        };
+        self.read(load).await
+    }
+
+    /// The events of a call after `seq`, oldest first, at most `limit`: what somebody missed.
+    pub async fn events_after(&self, id: &CallId, seq: u64, limit: u32) -> Result<Vec<Recorded>, StoreError> {
+        let id = id.clone();
+        let load = move |conn: &mut super::connection::Conn| {
+            let rows: Vec<(i64, StoredTime, String)> = with_conn!(conn, |c| {
+                call_events::table
+                    .filter(call_events::call_id.eq(id.as_str()).and(call_events::seq.gt(signed(seq))))
+                    .order(call_events::seq)
+                    .select((call_events::seq, call_events::at, call_events::payload))
+                    .limit(i64::from(limit))
+                    .load(c)?
+            });
+            let events = rows.into_iter().map(|(seq, at, payload)| {
+                let event = serde_json::from_str(&payload).map_err(|_| Fault::Unreadable("an event"))?;
+                Ok(Recorded { seq: unsigned(seq), at: at.0, event })
+            });
+            events.collect()
+        };
+        self.read(load).await
+    }
+}

@@ -1,0 +1,220 @@
+//! What is durable: events, the rows derived from them, and who owns which call.
+//!
+//! Owns the database, PostgreSQL or an embedded SQLite behind one interface, and the threads that talk to it. Must
+//! never block its callers, answer "committed" for what is not durable, or show what a row holds. Survives a database
+//! that goes away and comes back: meanwhile what needs it is refused at once, as retryable.
+//!
+//! ```text
+//! commit ──> queue ──> writer thread ──> one transaction for all that wait
+//! reads  ──> queue ──> reader threads, one connection each
+//! leases ──> queue ──> a thread and a connection of their own
+//! ```
+
+mod calls;
+mod commit;
+mod commit_postgres;
+mod commit_sqlite;
+mod connection;
+mod error;
+mod groups;
+mod health;
+mod invitations;
+mod link;
+mod migrate;
+mod models;
+mod nodes;
+mod open_calls;
+mod pool;
+mod postgres;
+mod queue;
+mod refusals;
+mod retry;
+mod schema;
+mod sqlite;
+mod tls;
+mod types;
+mod writer;
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    thread::JoinHandle,
+};
+
+use diesel::prelude::*;
+use tokio::sync::oneshot;
+
+pub use calls::{CallOwner, ClaimOutcome, StoredCall};
+pub use commit::{CommandRecord, Commit, CommitOutcome};
+pub use connection::Kind;
+pub use error::StoreError;
+pub use groups::{Group, MemberRole, PutOutcome};
+pub use health::Health;
+pub use migrate::migrate;
+pub use nodes::{LiveNode, NodeInfo};
+pub use open_calls::OpenCall;
+pub use types::CommandId;
+pub use writer::WriterStats;
+
+use crate::secret::Secret;
+use connection::{Conn, Purpose, Target, with_conn};
+use error::Fault;
+use open_calls::Questions;
+use pool::Pool;
+use writer::Writer;
+
+/// Reads that may wait. More would be answered after their callers gave up.
+const READ_QUEUE: usize = 4096;
+
+/// Lease statements that may wait: a handful are ever under way.
+const LEASE_QUEUE: usize = 64;
+
+/// How to use the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreOptions {
+    /// Connections for reads, at least one; the writer and the lease have one more each.
+    pub connections: usize,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self { connections: 4 }
+    }
+}
+
+/// The store. Cheap to clone; when the last clone is dropped, its threads finish what waits and end.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    kind: Kind,
+    readers: Pool,
+    leases: Pool,
+    writer: Writer,
+    questions: Arc<Questions>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Inner {
+    fn stop(&self) {
+        self.readers.close();
+        self.leases.close();
+        self.writer.close();
+    }
+}
+
+impl Store {
+    /// Connects, and checks that the tables are those this program knows ([`migrate`] makes them).
+    pub async fn open(url: &Secret, options: StoreOptions) -> Result<Self, StoreError> {
+        let target = Arc::new(Target::parse(url)?);
+        let first = target.clone();
+        let check = move || {
+            let unreachable = |why| StoreError::Setup(format!("the database cannot be reached: {why}"));
+            let mut conn = first.connect(Purpose::Ordinary).map_err(unreachable)?;
+            let outdated = || StoreError::Setup("the database is not migrated: run `carillon migrate`".into());
+            if migrate::is_current(&mut conn)? { Ok(()) } else { Err(outdated()) }
+        };
+        on_a_thread(check).await?;
+        let no_thread = |_| StoreError::Setup("no thread can be started".into());
+        let (readers, mut threads) =
+            Pool::start("reader", &target, options.connections, READ_QUEUE).map_err(no_thread)?;
+        let (leases, lease_threads) = Pool::start("lease", &target, 1, LEASE_QUEUE).map_err(no_thread)?;
+        let (writer, writer_thread) = Writer::start(&target).map_err(no_thread)?;
+        threads.extend(lease_threads);
+        threads.push(writer_thread);
+        let inner = Inner {
+            kind: target.kind(),
+            readers,
+            leases,
+            writer,
+            questions: Arc::default(),
+            threads: Mutex::new(threads),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Writes the events and what derives from them, in one transaction with whatever else waits. See [`CommitOutcome`]
+    /// for refusals; an error with an unknown outcome is settled by the same commit again, with its command id.
+    pub async fn commit(&self, commit: Commit) -> Result<CommitOutcome, StoreError> {
+        self.inner.writer.commit(commit).await
+    }
+
+    /// Whether the database answers, as last seen; asks nothing.
+    pub fn health(&self) -> Health {
+        match self.inner.writer.lane().health() {
+            Health::Up => self.inner.readers.lane().health(),
+            down => down,
+        }
+    }
+
+    /// Asks the database for a sign of life.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        let ping = |conn: &mut Conn| {
+            with_conn!(conn, |c| diesel::select(1.into_sql::<diesel::sql_types::Integer>()).execute(c)?);
+            Ok(())
+        };
+        self.read(ping).await
+    }
+
+    /// Which database it is.
+    pub fn kind(&self) -> Kind {
+        self.inner.kind
+    }
+
+    /// What the writer has done.
+    pub fn writer_stats(&self) -> WriterStats {
+        self.inner.writer.stats()
+    }
+
+    /// Takes no more work, finishes what waits, and closes the connections. Every clone is closed with it.
+    pub async fn close(&self) {
+        self.inner.stop();
+        let threads = std::mem::take(&mut *self.inner.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let join = move || {
+            for thread in threads {
+                let _ = thread.join();
+            }
+            Ok(())
+        };
+        let _ = on_a_thread(join).await;
+    }
+
+    /// Runs on a reader's connection. Short writes that may run twice may go here too.
+    async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        F: FnMut(&mut Conn) -> Result<T, Fault> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.inner.readers.run(work).await
+    }
+
+    /// Runs on the lease's connection.
+    async fn lease<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        F: FnMut(&mut Conn) -> Result<T, Fault> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.inner.leases.run(work).await
+    }
+
+    fn questions(&self) -> &Arc<Questions> {
+        &self.inner.questions
+    }
+}
+
+async fn on_a_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let (reply, done) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("store-setup".into());
+    let started = thread.spawn(move || drop(reply.send(work())));
+    started.map_err(|_| StoreError::Setup("no thread can be started".into()))?;
+    done.await.unwrap_or(Err(StoreError::Unavailable { unknown_outcome: true }))
+}

@@ -1,0 +1,140 @@
+//! The tables, for diesel: one schema for PostgreSQL and SQLite. The migrations say what each column is for.
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::store::types::sql::*;
+    nodes (id) {
+        id -> Text,
+        version -> Text,
+        address -> Nullable<Text>,
+        started_at -> DbTime,
+        lease_until -> DbTime,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::store::types::sql::*;
+    calls (id) {
+        id -> Text,
+        owner_node -> Text,
+        epoch -> BigInt,
+        seq -> BigInt,
+        prev_seq -> BigInt,
+        open -> Bool,
+        slot -> Nullable<Text>,
+        status -> Text,
+        call_type -> Text,
+        mode -> Text,
+        group_id -> Nullable<Text>,
+        initiator -> Text,
+        is_group -> Bool,
+        max_participants -> Integer,
+        peak_participants -> Integer,
+        created_at -> DbTime,
+        started_at -> Nullable<DbTime>,
+        ended_at -> Nullable<DbTime>,
+        end_reason -> Nullable<Text>,
+        ended_by -> Nullable<Text>,
+        metadata -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    slots (slot) {
+        slot -> Text,
+        call_id -> Text,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::store::types::sql::*;
+    call_events (call_id, seq) {
+        call_id -> Text,
+        seq -> BigInt,
+        at -> DbTime,
+        kind -> Text,
+        payload -> Text,
+        node -> Text,
+        epoch -> BigInt,
+        command_id -> DbUuid,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::store::types::sql::*;
+    participants (call_id, user_id) {
+        call_id -> Text,
+        user_id -> Text,
+        role -> Text,
+        status -> Text,
+        open -> Bool,
+        device_id -> Nullable<Text>,
+        ringing_devices -> Text,
+        invited_by -> Nullable<Text>,
+        invited_at -> DbTime,
+        joined_at -> Nullable<DbTime>,
+        left_at -> Nullable<DbTime>,
+        leave_reason -> Nullable<Text>,
+        earlier_stays_ms -> BigInt,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::store::types::sql::*;
+    invitations (call_id, user_id, seq) {
+        call_id -> Text,
+        user_id -> Text,
+        seq -> BigInt,
+        invited_by -> Text,
+        at -> DbTime,
+        deadline -> Nullable<DbTime>,
+        outcome -> Text,
+        answered_at -> Nullable<DbTime>,
+        device_id -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::store::types::sql::*;
+    command_results (command_id) {
+        command_id -> DbUuid,
+        call_id -> Text,
+        seq -> BigInt,
+        kind -> Text,
+        by_user -> Nullable<Text>,
+        outcome -> Nullable<Text>,
+        at -> DbTime,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::store::types::sql::*;
+    groups (id) {
+        id -> Text,
+        name -> Nullable<Text>,
+        metadata -> Nullable<Text>,
+        created_at -> DbTime,
+        updated_at -> DbTime,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::store::types::sql::*;
+    group_members (group_id, user_id) {
+        group_id -> Text,
+        user_id -> Text,
+        role -> Text,
+        added_at -> DbTime,
+    }
+}
+
+diesel::joinable!(group_members -> groups (group_id));
+diesel::allow_tables_to_appear_in_same_query!(calls, nodes, participants);
+diesel::allow_tables_to_appear_in_same_query!(groups, group_members);
