@@ -11,10 +11,11 @@
     reason = "a test that panics has failed, which is what it is for"
 )]
 
+mod browser;
 mod bus;
-mod config;
 mod calls_one_node;
 mod calls_two_nodes;
+mod config;
 mod fixtures;
 mod gateway;
 mod groups;
