@@ -90,7 +90,7 @@ pub fn run() -> ExitCode {
                 Err(error) => refuse(&error),
             }
         }
-        Some(Command::Load { load }) => finished(actix::System::new().block_on(load::run(load))),
+        Some(Command::Load { load }) => finished(load::run(load)),
     }
 }
 
@@ -120,9 +120,9 @@ fn with_log<F: Future<Output = anyhow::Result<()>>>(settings: &Settings, task: f
     ExitCode::SUCCESS
 }
 
-fn finished(result: anyhow::Result<()>) -> ExitCode {
+fn finished(result: anyhow::Result<ExitCode>) -> ExitCode {
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             eprintln!("carillon: {failure:#}");
             ExitCode::FAILURE

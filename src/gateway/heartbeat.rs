@@ -2,8 +2,8 @@
 //!
 //! Stands outside the sessions' actors because a client that does not read stalls its actor and its timers with it.
 
-use std::{sync::Arc, time::Duration};
 use std::sync::atomic::Ordering;
+use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
 
@@ -63,10 +63,10 @@ fn look_at(socket: &Socket, now: Timestamp, ping_interval: Duration) {
         }
         _ => {}
     }
-    let patience = if socket.sent_since_heard.load(Ordering::Relaxed) { PROBE.min(ping_interval) } else { ping_interval };
+    let patience =
+        if socket.sent_since_heard.load(Ordering::Relaxed) { PROBE.min(ping_interval) } else { ping_interval };
     let unanswered = socket.unanswered.load(Ordering::Relaxed);
-    let quiet_since =
-        if unanswered == 0 { &socket.heard_at } else { &socket.pinged_at }.load(Ordering::Relaxed);
+    let quiet_since = if unanswered == 0 { &socket.heard_at } else { &socket.pinged_at }.load(Ordering::Relaxed);
     if since(quiet_since) < patience {
         return;
     }

@@ -8,10 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    actors::{
-        Ask, SignalKind,
-        messages::Resume,
-    },
+    actors::{Ask, SignalKind, messages::Resume},
     domain::{CallId, CallType, Command, DeviceId, EndReason, GroupId, Opaque, UserId},
     wire::{ErrorCode, Frame, Refusal},
 };
@@ -47,12 +44,22 @@ pub struct ClientFrame<'a> {
 #[derive(Debug)]
 pub enum Request {
     Hello(Hello),
-    Refresh { token: String },
+    Refresh {
+        token: String,
+    },
     Start(Box<StartData>),
-    Call { call: CallId, ask: Ask, reply: ReplyShape },
+    Call {
+        call: CallId,
+        ask: Ask,
+        reply: ReplyShape,
+    },
     Signal(SignalData),
-    Token { call: CallId },
-    Presence { users: Vec<UserId> },
+    Token {
+        call: CallId,
+    },
+    Presence {
+        users: Vec<UserId>,
+    },
     /// Something only a media server can do.
     NeedsMedia,
 }
@@ -415,7 +422,8 @@ mod tests {
 
     #[test]
     fn a_payload_passes_as_it_came() {
-        let text = r#"{"event":"call:signal","data":{"callId":"c","type":"offer","payload":{"sdp" : "v=0\r\n", "n": 1e3}}}"#;
+        let text =
+            r#"{"event":"call:signal","data":{"callId":"c","type":"offer","payload":{"sdp" : "v=0\r\n", "n": 1e3}}}"#;
         let Ok(Request::Signal(signal)) = request(text) else { panic!("refused") };
         assert_eq!(signal.payload.text(), r#"{"sdp" : "v=0\r\n", "n": 1e3}"#);
     }

@@ -63,3 +63,19 @@ pub fn routes(config: &mut web::ServiceConfig) {
 async fn no_such_route() -> HttpResponse {
     problem(&Refusal::new(ErrorCode::NotFound, "there is no such resource"))
 }
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl actix_web::ResponseError for Refusal {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        problem(self)
+    }
+}

@@ -5,9 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use actix::{
-    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Handler, StreamHandler, WrapFuture,
-};
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Handler, StreamHandler, WrapFuture};
 use actix_http::ws::Item;
 use actix_web::{HttpRequest, HttpResponse, web};
 use actix_web_actors::ws::{self, WebsocketContext};
@@ -112,7 +110,8 @@ pub fn upgrade(
     claims: Option<Claims>,
     tcp: Option<Arc<std::net::TcpStream>>,
 ) -> Result<HttpResponse, actix_web::Error> {
-    let id = SessionId::new(uuid::Uuid::new_v4().simple().to_string()).map_err(actix_web::error::ErrorInternalServerError)?;
+    let id = SessionId::new(uuid::Uuid::new_v4().simple().to_string())
+        .map_err(actix_web::error::ErrorInternalServerError)?;
     let socket = Socket::new(id, tcp);
     let listed = Listed { gateway: gateway.clone(), socket: socket.clone(), membership: None };
     let phase = match claims {
@@ -123,10 +122,7 @@ pub fn upgrade(
         None => Phase::Anonymous,
     };
     let session = Session { gateway, socket, listed, phase, early: Vec::new(), in_flight: 0, partial: None };
-    ws::WsResponseBuilder::new(session, request, payload)
-        .protocols(&["carillon.v1"])
-        .frame_size(CODEC_LIMIT)
-        .start()
+    ws::WsResponseBuilder::new(session, request, payload).protocols(&["carillon.v1"]).frame_size(CODEC_LIMIT).start()
 }
 
 type Ctx = WebsocketContext<Session>;

@@ -5,7 +5,6 @@ use rust_embed::RustEmbed;
 
 #[derive(RustEmbed)]
 #[folder = "web/"]
-#[exclude = "*.md"]
 struct Assets;
 
 /// What the page may load and reach: itself and its own sockets. Media come from the camera and from peers.
@@ -20,8 +19,11 @@ pub async fn serve(request: HttpRequest) -> HttpResponse {
     let Some(file) = Assets::get(path) else {
         return super::rest::problem(&crate::wire::Refusal::new(crate::wire::ErrorCode::NotFound, "no such page"));
     };
-    let tag = file.metadata.sha256_hash().iter().take(8).fold(String::from("\""), |tag, byte| tag + &format!("{byte:02x}")) + "\"";
-    let unchanged = request.headers().get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
+    let tag =
+        file.metadata.sha256_hash().iter().take(8).fold(String::from("\""), |tag, byte| tag + &format!("{byte:02x}"))
+            + "\"";
+    let unchanged =
+        request.headers().get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
     let mut response = if unchanged { HttpResponse::NotModified() } else { HttpResponse::Ok() };
     response
         .insert_header((header::CONTENT_TYPE, content_type(path)))

@@ -1,7 +1,7 @@
 //! `GET /ws`: who may open a socket, and the upgrade.
 
-use std::{any::Any, net::TcpStream, sync::Arc, time::Duration};
 use std::os::fd::{AsFd, OwnedFd};
+use std::{any::Any, net::TcpStream, sync::Arc, time::Duration};
 
 use actix_web::{HttpRequest, HttpResponse, dev::Extensions, http::header, web};
 use socket2::SockRef;
@@ -61,7 +61,10 @@ pub async fn upgrade(
         None => None,
         Some(value) => {
             let Some(token) = bearer(value) else {
-                return Ok(problem(&Refusal::new(ErrorCode::Unauthenticated, "the Authorization header is no bearer token")));
+                return Ok(problem(&Refusal::new(
+                    ErrorCode::Unauthenticated,
+                    "the Authorization header is no bearer token",
+                )));
             };
             match gateway.verifier.verify(token, clock::now()).await {
                 Ok(claims) => Some(claims),

@@ -15,7 +15,8 @@ use crate::{
         Answer, Ask, NodeHandle,
         messages::{Attached, Resume, Standing},
     },
-    domain::{CallId, SessionId},
+    domain::{CallId, SessionId, UserId},
+    store::StoreError,
     wire::{ErrorCode, Frame, Refusal},
 };
 
@@ -55,6 +56,12 @@ impl Handler<Join> for UserActor {
     }
 }
 
+/// The calls that the user is rung or engaged in, by the store.
+async fn open_calls(node: &NodeHandle, user: &UserId) -> Result<Vec<CallId>, StoreError> {
+    let open = node.store.open_calls_of(std::slice::from_ref(user)).await?;
+    Ok(open.into_iter().map(|open| open.call).collect())
+}
+
 /// Finds what a device must be told. `known`: the user's open calls, if this node knows them already.
 async fn attach(
     node: NodeHandle,
@@ -72,7 +79,7 @@ async fn attach(
                 // is back, and then everything is compared.
                 tracing::warn!(user.id = %caller.user, node.id = %node.id, %error, "user not subscribed yet");
             }
-            node.store.open_calls_of(&caller.user).await?
+            open_calls(&node, &caller.user).await?
         }
     };
     let mut wanted: Vec<(CallId, Option<Resume>)> = Vec::with_capacity(calls.len());
@@ -99,7 +106,11 @@ async fn attach(
 impl UserActor {
     fn open_calls(&self) -> Vec<CallId> {
         let concerns = |standing: &Standing| matches!(standing, Standing::Rung | Standing::Engaged { .. });
-        self.calls.iter().filter(|(_, t)| concerns(&t.standing) && !t.suppressed).map(|(call, _)| call.clone()).collect()
+        self.calls
+            .iter()
+            .filter(|(_, t)| concerns(&t.standing) && !t.suppressed)
+            .map(|(call, _)| call.clone())
+            .collect()
     }
 
     /// Remembers where the user stands in a call, as its owner said.
@@ -162,9 +173,9 @@ impl UserActor {
 
     /// Looks for calls that began while messages were lost.
     pub(super) fn look_for_calls(&mut self, ctx: &mut Context<Self>) {
-        let store = self.node.store.clone();
+        let node = self.node.clone();
         let user = self.user.clone();
-        let looking = async move { store.open_calls_of(&user).await };
+        let looking = async move { open_calls(&node, &user).await };
         ctx.spawn(looking.into_actor(self).map(|found, actor, ctx| match found {
             Ok(calls) => {
                 for call in calls {

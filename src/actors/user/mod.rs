@@ -111,12 +111,7 @@ impl UserActor {
     }
 
     fn caller(&self, session: &SessionId, device: &DeviceId) -> Caller {
-        Caller {
-            user: self.user.clone(),
-            device: device.clone(),
-            session: session.clone(),
-            node: self.node.id.clone(),
-        }
+        Caller { user: self.user.clone(), device: device.clone(), session: session.clone(), node: self.node.id.clone() }
     }
 
     /// Takes a session out, and tells the owners of calls that its device is in.

@@ -3,11 +3,10 @@
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use serde::{Deserialize, Serialize};
 
-use super::problem;
 use crate::{
     domain::{GroupId, UserId},
     gateway::{Gateway, auth::bearer},
-    store::MemberRole,
+    store::{MemberRole, PutOutcome},
     wire::{ErrorCode, Refusal},
 };
 
@@ -29,7 +28,7 @@ struct GroupAnswer<'a> {
 
 #[derive(Deserialize, Default)]
 struct MemberBody {
-    role: Option<MemberRole>,
+    role: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -37,7 +36,7 @@ struct MemberBody {
 struct MemberAnswer<'a> {
     group_id: &'a GroupId,
     user_id: &'a UserId,
-    role: MemberRole,
+    role: &'static str,
 }
 
 fn check(request: &HttpRequest, gateway: &Gateway) -> Result<(), Refusal> {
@@ -59,4 +58,70 @@ fn user_id(text: &str) -> Result<UserId, Refusal> {
 /// An absent body means no fields.
 fn body<T: Default>(body: Option<web::Json<T>>) -> T {
     body.map(web::Json::into_inner).unwrap_or_default()
+}
+
+async fn put_group(
+    request: HttpRequest,
+    path: web::Path<String>,
+    sent: Option<web::Json<GroupBody>>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Refusal> {
+    check(&request, &gateway)?;
+    let group_id = group_id(&path)?;
+    let GroupBody { name } = body(sent);
+    if name.as_ref().is_some_and(|name| name.chars().count() > MAX_NAME_CHARS || name.contains('\0')) {
+        return Err(Refusal::invalid("name must have at most 200 characters and no NUL"));
+    }
+    let outcome = gateway.node.store.put_group(&group_id, name.as_deref(), None).await?;
+    Ok(put(outcome).json(GroupAnswer { group_id: &group_id, name: name.as_deref() }))
+}
+
+async fn put_member(
+    request: HttpRequest,
+    path: web::Path<(String, String)>,
+    sent: Option<web::Json<MemberBody>>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Refusal> {
+    check(&request, &gateway)?;
+    let (group_id, user_id) = (group_id(&path.0)?, user_id(&path.1)?);
+    let role = match body(sent).role.as_deref() {
+        None => MemberRole::Member,
+        Some(role) => MemberRole::parse(role).ok_or_else(|| Refusal::invalid("role must be member or admin"))?,
+    };
+    match gateway.node.store.put_member(&group_id, &user_id, role).await? {
+        PutOutcome::GroupNotFound => Err(no_such_group()),
+        outcome => Ok(put(outcome).json(MemberAnswer { group_id: &group_id, user_id: &user_id, role: role.as_str() })),
+    }
+}
+
+/// Removing who is no member is a success: it may be a repetition.
+async fn remove_member(
+    request: HttpRequest,
+    path: web::Path<(String, String)>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Refusal> {
+    check(&request, &gateway)?;
+    let (group_id, user_id) = (group_id(&path.0)?, user_id(&path.1)?);
+    gateway.node.store.remove_member(&group_id, &user_id).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+fn no_such_group() -> Refusal {
+    Refusal::new(ErrorCode::NotFound, "there is no such group")
+}
+
+fn put(outcome: PutOutcome) -> actix_web::HttpResponseBuilder {
+    match outcome {
+        PutOutcome::Created => HttpResponse::Created(),
+        PutOutcome::Updated | PutOutcome::GroupNotFound => HttpResponse::Ok(),
+    }
+}
+
+/// `/groups`, below `/api/v1`.
+pub fn routes(config: &mut web::ServiceConfig) {
+    config.route("/groups/{groupId}", web::put().to(put_group)).service(
+        web::resource("/groups/{groupId}/members/{userId}")
+            .route(web::put().to(put_member))
+            .route(web::delete().to(remove_member)),
+    );
 }

@@ -61,10 +61,14 @@ impl Session {
                 let asked = self.gateway.node.ask(&call, caller, ask);
                 let gateway = self.gateway.clone();
                 let device = self.listed.membership.as_ref().map(|m| m.device.clone());
-                self.answer(&frame, async move {
-                    let answer = asked.await?;
-                    Ok(shape(reply, &answer, device.as_ref(), &gateway.media()))
-                }, ctx);
+                self.answer(
+                    &frame,
+                    async move {
+                        let answer = asked.await?;
+                        Ok(shape(reply, &answer, device.as_ref(), &gateway.media()))
+                    },
+                    ctx,
+                );
             }
             Request::Token { call } => self.token(&frame, call, caller, ctx),
             Request::Presence { users } => self.presence(&frame, users, ctx),
@@ -113,16 +117,20 @@ impl Session {
     fn refresh(&mut self, frame: &ClientFrame<'_>, token: String, user: UserId, ctx: &mut Ctx) {
         let gateway = self.gateway.clone();
         let socket = self.socket.clone();
-        self.answer(frame, async move {
-            let claims = gateway.verifier.verify(&token, clock::now()).await.map_err(auth_refusal)?;
-            if claims.user != user {
-                return Err(Refusal::new(ErrorCode::Forbidden, "the token is another user's"));
-            }
-            socket.set_expiry(claims.expires_at);
-            let mut data = Writer::with_capacity(64);
-            data.raw("{\"expiresAt\":").value(&claims.expires_at).raw("}");
-            Ok(data.done())
-        }, ctx);
+        self.answer(
+            frame,
+            async move {
+                let claims = gateway.verifier.verify(&token, clock::now()).await.map_err(auth_refusal)?;
+                if claims.user != user {
+                    return Err(Refusal::new(ErrorCode::Forbidden, "the token is another user's"));
+                }
+                socket.set_expiry(claims.expires_at);
+                let mut data = Writer::with_capacity(64);
+                data.raw("{\"expiresAt\":").value(&claims.expires_at).raw("}");
+                Ok(data.done())
+            },
+            ctx,
+        );
     }
 
     fn start(&mut self, frame: &ClientFrame<'_>, data: StartData, caller: Caller, ctx: &mut Ctx) {
@@ -155,10 +163,14 @@ impl Session {
         };
         let answered = self.gateway.node.start_call_for(request);
         let gateway = self.gateway.clone();
-        self.answer(frame, async move {
-            let answer = answered.await.map_err(|_| Refusal::unavailable("the node is stopping"))??;
-            Ok(shape(ReplyShape::CallAndMedia, &answer, None, &gateway.media()))
-        }, ctx);
+        self.answer(
+            frame,
+            async move {
+                let answer = answered.await.map_err(|_| Refusal::unavailable("the node is stopping"))??;
+                Ok(shape(ReplyShape::CallAndMedia, &answer, None, &gateway.media()))
+            },
+            ctx,
+        );
     }
 
     fn signal(&mut self, frame: &ClientFrame<'_>, signal: SignalData, caller: Caller) {
@@ -182,29 +194,43 @@ impl Session {
     fn token(&mut self, frame: &ClientFrame<'_>, call: CallId, caller: Caller, ctx: &mut Ctx) {
         let asked = self.gateway.node.ask(&call, caller, Ask::Get);
         let gateway = self.gateway.clone();
-        self.answer(frame, async move {
-            asked.await?;
-            let mut data = Writer::with_capacity(128);
-            data.raw("{\"media\":").value(&gateway.media()).raw("}");
-            Ok(data.done())
-        }, ctx);
+        self.answer(
+            frame,
+            async move {
+                asked.await?;
+                let mut data = Writer::with_capacity(128);
+                data.raw("{\"media\":").value(&gateway.media()).raw("}");
+                Ok(data.done())
+            },
+            ctx,
+        );
     }
 
     fn presence(&mut self, frame: &ClientFrame<'_>, users: Vec<UserId>, ctx: &mut Ctx) {
         let bus = self.gateway.node.bus().cloned();
-        self.answer(frame, async move {
-            let bus = bus.ok_or_else(|| Refusal::unavailable("the node is starting"))?;
-            let online = bus.online(&users).await.map_err(|error| Refusal::unavailable(error.to_string()))?;
-            let there: Vec<&UserId> = users.iter().zip(online).filter(|(_, on)| *on).map(|(user, _)| user).collect();
-            let mut data = Writer::with_capacity(64);
-            data.raw("{\"online\":").value(&there).raw("}");
-            Ok(data.done())
-        }, ctx);
+        self.answer(
+            frame,
+            async move {
+                let bus = bus.ok_or_else(|| Refusal::unavailable("the node is starting"))?;
+                let online = bus.online(&users).await.map_err(|error| Refusal::unavailable(error.to_string()))?;
+                let there: Vec<&UserId> =
+                    users.iter().zip(online).filter(|(_, on)| *on).map(|(user, _)| user).collect();
+                let mut data = Writer::with_capacity(64);
+                data.raw("{\"online\":").value(&there).raw("}");
+                Ok(data.done())
+            },
+            ctx,
+        );
     }
 }
 
 /// The data of a reply.
-fn shape(reply: ReplyShape, answer: &Answer, device: Option<&DeviceId>, media: &crate::gateway::gateway::Media) -> Frame {
+fn shape(
+    reply: ReplyShape,
+    answer: &Answer,
+    device: Option<&DeviceId>,
+    media: &crate::gateway::gateway::Media,
+) -> Frame {
     let mut out = Writer::with_capacity(1024);
     match (reply, answer) {
         (ReplyShape::Call, Answer::Call(call)) => {
