@@ -23,6 +23,7 @@ use crate::{
         heartbeat, rest, web as pages, ws,
     },
     secret::Secret,
+    shutdown,
     store::{self, NodeInfo, Store, StoreOptions},
 };
 
@@ -72,6 +73,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     .max_connections(MAX_CONNECTIONS)
     .backlog(BACKLOG)
     .shutdown_timeout(STOP_PATIENCE_SECS)
+    .shutdown_signal(shutdown::asked_to_stop(gateway.clone().into_inner()))
     .bind(settings.listen)
     .with_context(|| format!("CARILLON_LISTEN: cannot listen on {}", settings.listen))?;
 

@@ -9,6 +9,7 @@ pub mod config;
 pub mod domain;
 pub mod gateway;
 pub mod secret;
+pub mod shutdown;
 pub mod store;
 pub mod telemetry;
 pub mod tls;

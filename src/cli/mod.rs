@@ -52,14 +52,14 @@ enum Command {
     /// Print a user's token, signed with the settings of the node it is for.
     Token {
         #[command(flatten)]
-        token: token::TokenArgs,
+        token: Box<token::TokenArgs>,
         #[command(flatten)]
         settings: Box<RawSettings>,
     },
     /// Drive a running cluster with calls, and measure it.
     Load {
         #[command(flatten)]
-        load: load::LoadArgs,
+        load: Box<load::LoadArgs>,
     },
 }
 
@@ -90,7 +90,7 @@ pub fn run() -> ExitCode {
                 Err(error) => refuse(&error),
             }
         }
-        Some(Command::Load { load }) => finished(load::run(load)),
+        Some(Command::Load { load }) => finished(load::run(*load)),
     }
 }
 

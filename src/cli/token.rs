@@ -4,12 +4,12 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use chrono::Utc;
 use clap::{Args, ValueEnum};
 
 use crate::{
+    clock,
     config::Settings,
-    domain::{ids::UserId, time::Timestamp},
+    domain::ids::UserId,
     gateway::auth::{TokenRequest, mint},
 };
 
@@ -52,7 +52,7 @@ pub(super) fn run(args: &TokenArgs, settings: &Settings) -> ExitCode {
         admin: args.role == Role::Admin,
         ttl: args.ttl,
     };
-    match mint(&settings.auth, &request, Timestamp::from_datetime(Utc::now())) {
+    match mint(&settings.auth, &request, clock::now()) {
         Ok(token) => {
             println!("{token}");
             ExitCode::SUCCESS

@@ -16,13 +16,18 @@ pub enum Close {
     TooSlow,
     /// A frame over the bound.
     TooBig,
-    /// The node leaves, or cannot serve now.
-    Restarting,
+    /// The node leaves, or cannot serve now; come back after so many milliseconds.
+    Restarting {
+        retry_after_ms: u64,
+    },
     /// What came was no WebSocket.
     Protocol,
 }
 
 impl Close {
+    /// The node cannot serve this session now.
+    pub const RETRY_SOON: Self = Self::Restarting { retry_after_ms: 1_000 };
+
     /// The code on the wire, its name, and how long the client is to wait before it comes back, in milliseconds; no
     /// time: not with the same credentials.
     const fn parts(self) -> (u16, &'static str, Option<u64>) {
@@ -32,7 +37,7 @@ impl Close {
             Self::Replaced => (4003, "replaced", None),
             Self::TooSlow => (4008, "too_slow", Some(1_000)),
             Self::TooBig => (4009, "too_big", Some(1_000)),
-            Self::Restarting => (1012, "restarting", Some(1_000)),
+            Self::Restarting { retry_after_ms } => (1012, "restarting", Some(retry_after_ms)),
             Self::Protocol => (1002, "protocol_error", Some(5_000)),
         }
     }
@@ -49,7 +54,7 @@ impl From<CloseCause> for Close {
     fn from(cause: CloseCause) -> Self {
         match cause {
             CloseCause::Replaced => Self::Replaced,
-            CloseCause::TryAgain => Self::Restarting,
+            CloseCause::TryAgain => Self::RETRY_SOON,
         }
     }
 }
@@ -60,7 +65,7 @@ mod tests {
 
     #[test]
     fn a_reason_says_when_to_come_back_and_fits_a_close_frame() {
-        let reason = Close::Restarting.reason();
+        let reason = Close::RETRY_SOON.reason();
         assert_eq!(u16::from(reason.code), 1012);
         assert_eq!(reason.description.as_deref(), Some(r#"{"code":"restarting","retryAfterMs":1000}"#));
         let last = Close::TokenExpired.reason();

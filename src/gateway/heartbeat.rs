@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{
     close_code::Close,
-    gateway::Gateway,
+    edge::Gateway,
     socket::{Out, Socket},
 };
 use crate::{actors::Outbox, clock, domain::Timestamp, wire::Frame};
@@ -56,10 +56,10 @@ fn look_at(socket: &Socket, now: Timestamp, ping_interval: Duration) {
     match socket.expires_at.load(Ordering::Relaxed) {
         0 => {}
         ends if ends <= now.as_millis() => return socket.close_with(Close::TokenExpired),
-        ends if Timestamp::from_millis(ends).since(now) <= EXPIRY_NOTICE => {
-            if !socket.expiry_announced.swap(true, Ordering::Relaxed) {
-                socket.push(Frame::event("session:expiring", &Expiring { expires_at: Timestamp::from_millis(ends) }));
-            }
+        ends if Timestamp::from_millis(ends).since(now) <= EXPIRY_NOTICE
+            && !socket.expiry_announced.swap(true, Ordering::Relaxed) =>
+        {
+            socket.push(Frame::event("session:expiring", &Expiring { expires_at: Timestamp::from_millis(ends) }));
         }
         _ => {}
     }

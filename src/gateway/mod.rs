@@ -2,7 +2,7 @@
 
 pub mod auth;
 pub mod close_code;
-pub mod gateway;
+pub mod edge;
 pub mod heartbeat;
 pub mod protocol;
 pub mod rest;
@@ -11,4 +11,4 @@ pub mod socket;
 pub mod web;
 pub mod ws;
 
-pub use gateway::Gateway;
+pub use edge::Gateway;

@@ -43,18 +43,8 @@ const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// All routes below `/api/v1`, and health.
 pub fn routes(config: &mut web::ServiceConfig) {
-    let refuse = |error: actix_web::error::JsonPayloadError| {
-        let refusal = match &error {
-            actix_web::error::JsonPayloadError::Overflow { .. }
-            | actix_web::error::JsonPayloadError::OverflowKnownLength { .. } => {
-                Refusal::new(ErrorCode::TooLarge, "the body must have at most 64 KiB")
-            }
-            other => Refusal::invalid(format!("the body is not as the protocol says: {other}")),
-        };
-        actix_web::error::InternalError::from_response(error, problem(&refusal)).into()
-    };
     config
-        .app_data(web::JsonConfig::default().limit(MAX_BODY_BYTES).error_handler(move |error, _| refuse(error)))
+        .app_data(web::PayloadConfig::new(MAX_BODY_BYTES))
         .route("/livez", web::get().to(health::livez))
         .route("/readyz", web::get().to(health::readyz))
         .service(web::scope("/api/v1").configure(groups::routes).default_service(web::to(no_such_route)));

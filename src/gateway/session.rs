@@ -15,14 +15,14 @@ use tokio::sync::oneshot;
 use super::{
     auth::{AuthError, Claims},
     close_code::Close,
-    gateway::Gateway,
+    edge::Gateway,
     protocol::{ClientFrame, Hello, MAX_FRAME_BYTES, Request},
     socket::{Out, Socket},
 };
 use crate::{
     actors::{
         Outbox,
-        user::{Join, Leave, UserActor},
+        user::{Join, Leave, UserActor, Welcome},
     },
     clock,
     domain::{DeviceId, SessionId, UserId},
@@ -181,7 +181,8 @@ impl Session {
             }
             let refusal = Refusal::new(ErrorCode::Unauthenticated, "the first frame must be session:hello");
             self.refuse(Some(&frame), &refusal);
-            return self.close(Close::Unauthenticated, ctx);
+            // Through the mailbox, behind the refusal.
+            return self.socket.close_with(Close::Unauthenticated);
         }
         match frame.request() {
             Ok(Request::Hello(hello)) => self.hello(&frame, hello, ctx),
@@ -202,7 +203,7 @@ impl Session {
             }
             let refusal = Refusal::new(ErrorCode::Unauthenticated, "a token is needed");
             self.refuse(Some(frame), &refusal);
-            return self.close(Close::Unauthenticated, ctx);
+            return self.socket.close_with(Close::Unauthenticated);
         };
         self.phase = Phase::Joining;
         let gateway = self.gateway.clone();
@@ -212,11 +213,11 @@ impl Session {
                 session.socket.set_expiry(claims.expires_at);
                 session.join(claims, id, Some(hello), ctx);
             }
-            Err(error) => session.fail(id.as_deref(), error, ctx),
+            Err(error) => session.fail(id.as_deref(), error),
         }));
     }
 
-    fn fail(&mut self, id: Option<&str>, error: AuthError, ctx: &mut Ctx) {
+    fn fail(&mut self, id: Option<&str>, error: AuthError) {
         let refusal = auth_refusal(error);
         self.socket.push(match id {
             Some(id) => Frame::reply_err(id, &refusal),
@@ -225,11 +226,9 @@ impl Session {
         let close = match error {
             AuthError::Expired => Close::TokenExpired,
             AuthError::Unauthenticated(_) => Close::Unauthenticated,
-            AuthError::Unavailable => Close::Restarting,
+            AuthError::Unavailable => Close::RETRY_SOON,
         };
-        // Through the mailbox, behind the refusal.
         self.socket.close_with(close);
-        let _ = ctx;
     }
 
     /// Attaches the session to its user. `id`: of the hello to be answered; `None`: an event is sent instead.
@@ -241,7 +240,7 @@ impl Session {
             Some(device) => device,
             None => match DeviceId::new(uuid::Uuid::new_v4().to_string()) {
                 Ok(device) => device,
-                Err(_) => return self.close(Close::Restarting, ctx),
+                Err(_) => return self.close(Close::RETRY_SOON, ctx),
             },
         };
         self.gateway.node.directory.insert_session(self.socket.id.clone(), self.socket.clone());
@@ -270,17 +269,17 @@ impl Session {
                     Some(id) => Frame::reply_err(id, &refusal),
                     None => Frame::error_event(Some("session:hello"), &refusal),
                 });
-                session.socket.close_with(Close::Restarting);
+                session.socket.close_with(Close::RETRY_SOON);
             }
             Err(_) if attempt.left > 0 => {
                 session.try_join(Attempt { left: attempt.left - 1, ..attempt }, ctx);
             }
-            Err(_) => session.close(Close::Restarting, ctx),
+            Err(_) => session.close(Close::RETRY_SOON, ctx),
         }));
     }
 
     /// Makes the first frame, once the user's open calls are known.
-    fn welcome(&self, attempt: &Attempt) -> Box<dyn FnOnce(&[Frame]) -> Frame + Send> {
+    fn welcome(&self, attempt: &Attempt) -> Welcome {
         let session = self.socket.id.clone();
         let node = self.gateway.node.id.clone();
         let ping_interval = self.gateway.ping_interval.as_secs();

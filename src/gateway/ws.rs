@@ -8,7 +8,7 @@ use socket2::SockRef;
 
 use super::{
     auth::{bearer, origin_allowed},
-    gateway::Gateway,
+    edge::Gateway,
     rest::problem,
     session::{self, auth_refusal},
 };

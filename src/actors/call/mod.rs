@@ -164,24 +164,26 @@ impl CallActor {
             return;
         };
         let stranger = self.call.participant(&caller.user).is_none();
-        if stranger && member.is_none() && !matches!(request.ask, Ask::Notice(_)) {
-            if let Some(group) = self.call.group.clone() {
-                self.busy = true;
-                let store = self.node.store.clone();
-                let user = caller.user;
-                let lookup = async move { store.is_member(&group, &user).await };
-                ctx.spawn(lookup.into_actor(self).map(move |found, actor, ctx| {
-                    actor.busy = false;
-                    match found {
-                        Ok(member) => actor.jobs.push_front(Job::AskAsMember(request, member)),
-                        Err(error) => {
-                            let _ = request.reply.send(Err(error.into()));
-                        }
+        if stranger
+            && member.is_none()
+            && !matches!(request.ask, Ask::Notice(_))
+            && let Some(group) = self.call.group.clone()
+        {
+            self.busy = true;
+            let store = self.node.store.clone();
+            let user = caller.user;
+            let lookup = async move { store.is_member(&group, &user).await };
+            ctx.spawn(lookup.into_actor(self).map(move |found, actor, ctx| {
+                actor.busy = false;
+                match found {
+                    Ok(member) => actor.jobs.push_front(Job::AskAsMember(request, member)),
+                    Err(error) => {
+                        let _ = request.reply.send(Err(error.into()));
                     }
-                    actor.pump(ctx);
-                }));
-                return;
-            }
+                }
+                actor.pump(ctx);
+            }));
+            return;
         }
         let member = member.unwrap_or(false);
         if stranger && !member && !matches!(request.ask, Ask::Notice(_)) {

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use actix::{ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use futures_util::future::join_all;
 
-use super::{Caller, Held, Join, Member, Tracked, UserActor};
+use super::{Caller, Held, Join, Member, Tracked, UserActor, Welcome};
 use crate::{
     actors::{
         Answer, Ask, NodeHandle,
@@ -134,7 +134,7 @@ impl UserActor {
         }
     }
 
-    fn welcome(&mut self, session: &SessionId, welcome: Box<dyn FnOnce(&[Frame]) -> Frame + Send>, found: Found) {
+    fn welcome(&mut self, session: &SessionId, welcome: Welcome, found: Found) {
         for (call, attached) in &found.attached {
             self.track(call, attached);
         }

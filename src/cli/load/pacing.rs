@@ -25,7 +25,7 @@ pub struct Clock(Instant);
 impl Clock {
     /// A clock that shows zero now.
     pub fn start() -> Self {
-        Self(Instant::now())
+        Self(crate::clock::monotonic())
     }
 
     /// Nanoseconds since the start.

@@ -77,7 +77,7 @@ async fn drive(args: LoadArgs) -> anyhow::Result<Report> {
     }
     // There are tokens of a day at most; an hour more than the run, for a slow beginning.
     let life = args.warm_up + args.duration + Duration::from_secs(3600);
-    let expires = chrono::Utc::now().timestamp().saturating_add_unsigned(life.as_secs());
+    let expires = (crate::clock::now() + life).as_millis() / 1000;
     let secret = args.jwt_secret.as_ref().context("no --jwt-secret")?;
     let shared = Rc::new(Shared {
         clock: Clock::start(),

@@ -1,7 +1,7 @@
 //! Groups and their members, managed by the application with a service key.
 
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     domain::{GroupId, UserId},
@@ -56,19 +56,22 @@ fn user_id(text: &str) -> Result<UserId, Refusal> {
 }
 
 /// An absent body means no fields.
-fn body<T: Default>(body: Option<web::Json<T>>) -> T {
-    body.map(web::Json::into_inner).unwrap_or_default()
+fn body<T: Default + DeserializeOwned>(sent: &[u8]) -> Result<T, Refusal> {
+    if sent.is_empty() {
+        return Ok(T::default());
+    }
+    serde_json::from_slice(sent).map_err(|error| Refusal::invalid(format!("the body is not as documented: {error}")))
 }
 
 async fn put_group(
     request: HttpRequest,
     path: web::Path<String>,
-    sent: Option<web::Json<GroupBody>>,
+    sent: web::Bytes,
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Refusal> {
     check(&request, &gateway)?;
     let group_id = group_id(&path)?;
-    let GroupBody { name } = body(sent);
+    let GroupBody { name } = body(&sent)?;
     if name.as_ref().is_some_and(|name| name.chars().count() > MAX_NAME_CHARS || name.contains('\0')) {
         return Err(Refusal::invalid("name must have at most 200 characters and no NUL"));
     }
@@ -79,12 +82,12 @@ async fn put_group(
 async fn put_member(
     request: HttpRequest,
     path: web::Path<(String, String)>,
-    sent: Option<web::Json<MemberBody>>,
+    sent: web::Bytes,
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Refusal> {
     check(&request, &gateway)?;
     let (group_id, user_id) = (group_id(&path.0)?, user_id(&path.1)?);
-    let role = match body(sent).role.as_deref() {
+    let role = match body::<MemberBody>(&sent)?.role.as_deref() {
         None => MemberRole::Member,
         Some(role) => MemberRole::parse(role).ok_or_else(|| Refusal::invalid("role must be member or admin"))?,
     };

@@ -225,12 +225,7 @@ impl Session {
 }
 
 /// The data of a reply.
-fn shape(
-    reply: ReplyShape,
-    answer: &Answer,
-    device: Option<&DeviceId>,
-    media: &crate::gateway::gateway::Media,
-) -> Frame {
+fn shape(reply: ReplyShape, answer: &Answer, device: Option<&DeviceId>, media: &crate::gateway::edge::Media) -> Frame {
     let mut out = Writer::with_capacity(1024);
     match (reply, answer) {
         (ReplyShape::Call, Answer::Call(call)) => {
