@@ -10,9 +10,11 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use actix::Addr;
+use socket2::SockRef;
 
 use super::{close_code::Close, session::Session};
 use crate::{
@@ -118,7 +120,12 @@ impl Socket {
         tracing::info!(session.id = %self.id, waiting_bytes = self.waiting.load(Ordering::Relaxed), why, "session cut off");
         match &self.tcp {
             // An error means that it is closed already.
-            Some(tcp) => drop(tcp.shutdown(Shutdown::Both)),
+            Some(tcp) => {
+                // With what waits in the kernel for a client that takes nothing, the close alone would leave the socket
+                // for as long as the kernel tries on: it is thrown away instead, and the client reset.
+                let _ = SockRef::from(&**tcp).set_linger(Some(Duration::ZERO));
+                drop(tcp.shutdown(Shutdown::Both));
+            }
             None => self.send(Out::Close(Close::TooSlow)),
         }
     }

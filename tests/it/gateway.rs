@@ -10,7 +10,6 @@ use crate::support::{
     client::PATIENCE,
     inbox::WireError,
     moves::{assert_code, sdp},
-    node,
 };
 
 const QUIET: Duration = Duration::from_millis(300);
@@ -418,30 +417,4 @@ async fn the_probes_answer_without_credentials_and_unknown_paths_do_not() {
     assert_eq!(http.get("/no/such/path").await.status, 404);
     let plain = http.get("/ws").await;
     assert!((400..500).contains(&plain.status), "a plain GET is no WebSocket: {plain:?}");
-}
-
-#[tokio::test]
-async fn a_node_without_a_key_does_not_start_and_says_what_is_missing() {
-    let folder = crate::support::process::new_folder("no-key");
-    let database = format!("sqlite:{}", folder.join("carillon.db").display());
-    let mut bare = node::command(&["serve"], &[("DATABASE_URL".into(), database)]);
-    let output = bare.output().unwrap();
-    assert!(!output.status.success());
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(said.contains("CARILLON_JWT"), "{said}");
-}
-
-#[tokio::test]
-async fn a_wrong_setting_is_refused_at_start_with_its_name() {
-    for (name, value) in
-        [("CARILLON_LISTEN", "nowhere"), ("CARILLON_RING_TIMEOUT_SECS", "soon"), ("CARILLON_BUSY_POLICY", "rude")]
-    {
-        let settings =
-            [("CARILLON_JWT_SECRET".into(), "0123456789abcdef0123456789abcdef".into()), (name.into(), value.into())];
-        let output = node::command(&["serve"], &settings).output().unwrap();
-        assert!(!output.status.success(), "{name}={value}");
-        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        let flag = name.trim_start_matches("CARILLON_").to_lowercase().replace('_', "-");
-        assert!(said.contains(name) || said.contains(&format!("--{flag}")), "{name}: {said}");
-    }
 }

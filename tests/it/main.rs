@@ -11,6 +11,7 @@
     reason = "a test that panics has failed, which is what it is for"
 )]
 
+mod browser;
 mod bus;
 mod calls_one_node;
 mod calls_two_nodes;

@@ -82,6 +82,19 @@ async fn a_client_that_stops_reading_is_gone_from_the_kernel_and_its_neighbours_
 }
 
 #[tokio::test]
+async fn a_client_that_stops_reading_is_gone_soon_even_when_little_is_sent_to_it() {
+    let cluster = TestCluster::embedded().start().await;
+    let node = cluster.node(0);
+    let alice = cluster.connect(0, "alice", "phone").await;
+    let silent = Connect::to(node, "silent", "phone").go().await.unwrap();
+    let call = alice.call_through(&silent).await;
+    silent.stop_reading();
+    alice.signal(&call, "silent", "offer", sdp("offer")).await;
+    until_gone(node, silent.local_port, GONE_WITHIN).await;
+    alice.expect("call:participant_reconnecting", |e| e["callId"] == *call && e["userId"] == "silent").await;
+}
+
+#[tokio::test]
 async fn a_slow_client_that_comes_back_goes_on_with_its_call() {
     let cluster = TestCluster::embedded().start().await;
     let node = cluster.node(0);
