@@ -27,6 +27,7 @@ export class CallSession {
   #onChange;
   #offs = [];
   #missing = new Set();
+  #told = new Set();
   #timer;
 
   constructor({ client, callId, direction, peers, video, onChange }) {
@@ -54,6 +55,15 @@ export class CallSession {
   get others() {
     const known = this.call?.participants ?? [];
     return known.filter((one) => one.userId !== this.selfId && IN_CALL.has(one.status));
+  }
+
+  /**
+   * What a participant says it sends: `{audio, video, screen}`; null if it never said, as clients may that do not care.
+   */
+  flagsOf(userId) {
+    const flags = this.call?.participants?.find((one) => one.userId === userId);
+    if (flags && (flags.audio || flags.video || flags.screen)) this.#told.add(userId);
+    return this.#told.has(userId) && flags ? flags : null;
   }
 
   /** The state of the media: `connecting`, `connected` or `reconnecting`. */
@@ -207,6 +217,9 @@ export class CallSession {
       case "call:participant_left":
         if (theirs) this.mesh.remove(data.userId);
         break;
+      case "call:participant_updated":
+        if (data.changes && ("audio" in data.changes || "video" in data.changes)) this.#told.add(data.userId);
+        break;
       case "call:accepted_elsewhere": this.#finish("elsewhere"); return;
       case "call:kicked":
         if (theirs) this.mesh.remove(data.userId);
@@ -284,9 +297,6 @@ export class CallSession {
     this.media.close();
     this.#changed();
   }
-
-  /** Ends it here without a word to the node (sign-out). */
-  abandon() { this.#finish("failed"); }
 
   get durationSecs() {
     return this.startedAt === null ? 0 : ((this.endedAt ?? Date.now()) - this.startedAt) / 1000;
