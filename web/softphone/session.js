@@ -209,7 +209,10 @@ export class CallSession {
       case "call:unreachable": this.rings.set(data.userId, "unreachable"); break;
       case "call:declined": if (theirs) this.rings.set(data.userId, "declined"); break;
       case "call:busy": if (theirs) this.rings.set(data.userId, "busy"); break;
-      case "call:missed": if (theirs) this.rings.set(data.userId, "missed"); break;
+      case "call:missed":
+        // Whom nothing reached did not ignore the call.
+        if (theirs && this.rings.get(data.userId) !== "unreachable") this.rings.set(data.userId, "missed");
+        break;
       case "call:accepted":
       case "call:participant_joined":
         if (theirs) this.#onTheyJoined(data.userId);
