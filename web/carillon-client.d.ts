@@ -82,7 +82,7 @@ export interface Session {
 export type ClientState = "idle" | "connecting" | "connected" | "reconnecting" | "closed";
 
 /** A call's state event: `seq` rises within the call, `prev` is the one before it that this user was sent. */
-export interface StateEvent { callId: string; seq: number; prev: number }
+export interface StateEvent { callId: string; seq: number; prev: number; at: string }
 
 export interface Signal {
   callId: string;
@@ -105,7 +105,7 @@ export interface ClientEvents {
   error: { event: string; error: unknown };
   "session:expiring": { expiresAt: string };
   "call:incoming": StateEvent & { call: Call; from: string; offer?: unknown; ringDeadline: string };
-  "call:ringing": StateEvent & { userId: string; devices: number };
+  "call:ringing": StateEvent & { userId: string; devices: string[] };
   "call:unreachable": StateEvent & { userId: string };
   "call:accepted": StateEvent & { userId: string; deviceId: string; answer?: unknown };
   "call:accepted_elsewhere": StateEvent & { deviceId: string };
@@ -116,12 +116,12 @@ export interface ClientEvents {
   "call:missed": StateEvent & { userId?: string };
   /** The last event of a call. `local`: the node does not know the call any more, so this client ended it. */
   "call:ended": Partial<StateEvent> & { callId: string; reason: EndReason; by?: string; durationSecs: number; status: CallStatus; local?: boolean };
-  "call:state": StateEvent & { status: CallStatus; call?: Call; snapshot?: boolean };
+  "call:state": StateEvent & { status: CallStatus; call?: Call; snapshot?: boolean; connected?: string[] };
   "call:created": { callId: string; call?: Call };
-  "call:participant_invited": StateEvent & { userId: string };
-  "call:participant_joined": StateEvent & { userId: string; deviceId?: string };
+  "call:participant_invited": StateEvent & { userId: string; by: string; ringDeadline: string };
+  "call:participant_joined": StateEvent & { userId: string; deviceId: string; participant?: Participant };
   "call:participant_left": StateEvent & { userId: string; reason: string };
-  "call:participant_reconnecting": StateEvent & { userId: string };
+  "call:participant_reconnecting": StateEvent & { userId: string; deadline: string };
   "call:participant_updated": StateEvent & { userId: string; changes: Partial<Participant> };
   "call:signal": Signal;
   /** The owner of the call changed and signals may be lost: restart ICE if the media broke. */

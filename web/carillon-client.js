@@ -24,6 +24,8 @@ const BACKOFF_BASE_MS = 500;
 const BACKOFF_MAX_MS = 20_000;
 // Events held back behind a hole; more than this and the hold is given up, the answer to `call:sync` has them anyway.
 const MAX_HELD = 256;
+// The node refuses a hello that resumes more calls.
+const MAX_RESUMED = 64;
 // Ended calls remembered, so that a late event about one is recognised as old.
 const MAX_ENDED_CALLS = 50;
 // A refused token may be renewed this often in a row: a token service with a wrong key would otherwise be asked for ever.
@@ -224,10 +226,8 @@ export class CarillonClient {
   }
 
   #sendHello(socket, token) {
-    const resume = [];
-    for (const call of this.calls.values()) {
-      if (!isFinal(call.status)) resume.push(this.#position(call.callId));
-    }
+    const open = [...this.calls.values()].filter((call) => !isFinal(call.status));
+    const resume = open.slice(-MAX_RESUMED).map((call) => this.#position(call.callId));
     const data = { token, deviceId: this.#deviceId, deviceName: this.#deviceName, resume };
     this.#pending.delete("hello");
     socket.send(JSON.stringify({ id: "hello", event: "session:hello", data }));
@@ -505,8 +505,12 @@ export class CarillonClient {
     if (track.syncing) return;
     track.syncing = true;
     try {
+      // Signals from before this page was loaded belong to connections that are gone with the former page.
+      const wantsSignals = track.sig !== undefined;
       const { events = [] } = await this.request("call:sync", this.#position(callId));
-      for (const { event, data } of events) this.#onEvent(event, data, true);
+      for (const { event, data } of events) {
+        if (event !== "call:signal" || wantsSignals) this.#onEvent(event, data, true);
+      }
     } catch (error) {
       const call = this.calls.get(callId);
       if ((error.code === "not_found" || error.code === "not_participant") && call && !isFinal(call.status)) {
@@ -605,16 +609,21 @@ export function applyEvent(call, event, data) {
   const who = (userId, changes) => {
     let participant = call.participants.find((other) => other.userId === userId);
     if (!participant && userId !== undefined) {
-      participant = { userId, role: "participant", status: "invited", audio: true, video: false, screen: false, handRaised: false, held: false };
+      participant = { userId, role: "participant", status: "invited", audio: false, video: false, screen: false, handRaised: false, held: false };
       call.participants.push(participant);
     }
     if (participant) Object.assign(participant, changes);
   };
+  // Who comes in says anew what they send.
+  const enter = (changes) => {
+    who(data.userId, { deviceId: data.deviceId, audio: false, video: false, screen: false, ...changes });
+    call.startedAt ??= data.at;
+    if (["initiating", "waiting", "ringing"].includes(call.status)) call.status = "connecting";
+  };
   switch (event) {
     case "call:ringing": who(data.userId, { status: "ringing" }); break;
     case "call:accepted":
-      who(data.userId, { status: "connecting", deviceId: data.deviceId });
-      if (call.status === "ringing" || call.status === "initiating") call.status = "connecting";
+      enter({ status: "connecting" });
       break;
     case "call:accepted_elsewhere":
       if (data.userId) who(data.userId, { status: "connecting", deviceId: data.deviceId });
@@ -627,7 +636,7 @@ export function applyEvent(call, event, data) {
       for (const userId of data.userIds ?? [data.userId]) who(userId, { status: "invited" });
       break;
     case "call:participant_joined":
-      who(data.userId, { status: "joined", ...(data.deviceId ? { deviceId: data.deviceId } : {}) });
+      enter({ status: "connecting", ...data.participant });
       break;
     case "call:participant_reconnecting": who(data.userId, { status: "reconnecting" }); break;
     case "call:participant_left": who(data.userId, { status: "left", leaveReason: data.reason }); break;
@@ -637,15 +646,18 @@ export function applyEvent(call, event, data) {
     case "call:resumed": who(data.userId, { held: false }); break;
     case "call:state":
       if (data.status) call.status = data.status;
-      if (data.startedAt) call.startedAt = data.startedAt;
       if (data.status === "active") {
-        for (const other of call.participants) if (other.status === "connecting") other.status = "joined";
+        for (const other of call.participants) {
+          const isConnected = data.connected === undefined || data.connected.includes(other.userId);
+          if (isConnected && other.status === "connecting") other.status = "joined";
+        }
       }
       break;
     case "call:ended":
       call.status = data.status ?? "ended";
       call.endReason = data.reason;
       call.endedBy = data.by;
+      call.endedAt = data.at;
       call.durationSecs = data.durationSecs;
       break;
     default:

@@ -286,14 +286,14 @@ test("a hole is asked for, and everything is heard in order", async () => {
   assert.equal(data.seq, 1);
   socket.reply(id, { events: [
     { event: "call:accepted", data: { callId: "c1", seq: 3, prev: 1, userId: "bob", deviceId: "b1" } },
-    { event: "call:participant_joined", data: { callId: "c1", seq: 4, prev: 3, userId: "bob" } },
+    { event: "call:participant_updated", data: { callId: "c1", seq: 4, prev: 3, userId: "bob", changes: { audio: true, video: true } } },
     { event: "call:state", data: { callId: "c1", seq: 5, prev: 4, status: "active" } },
   ] });
   await until(() => seqs.length === 5);
   assert.deepEqual(seqs, [1, 3, 4, 5, 6]);
   const known = client.calls.get("c1");
   assert.equal(known.status, "active");
-  assert.deepEqual(known.participants[1], { ...participant("bob", "joined"), deviceId: "b1", audio: false });
+  assert.deepEqual(known.participants[1], { ...participant("bob", "joined"), deviceId: "b1", audio: false, video: true });
 });
 
 test("an event built on what a reply already contained is no hole", async () => {
@@ -402,4 +402,12 @@ test("a listener that throws does not stop the others", async () => {
   socket.say("call:ringing", { callId: "c1", seq: 2, prev: 0, userId: "bob" });
   console.error = original;
   assert.deepEqual(seqs, [2]);
+});
+
+test("a hello resumes no more calls than the node takes", async () => {
+  const { client, socket } = await connected();
+  for (let i = 0; i < 70; i += 1) socket.say("call:incoming", { callId: `c${i}`, seq: 1, prev: 0, call: call({ callId: `c${i}` }) });
+  assert.equal(client.calls.size, 70);
+  socket.end(1006);
+  assert.equal((await welcome(1)).sent[0].data.resume.length, 64);
 });

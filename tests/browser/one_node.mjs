@@ -74,6 +74,13 @@ await scenario("one_node", async (stage) => {
   await carol.recent({ outcome: "no_answer", direction: "out", peer: "bob" });
   await bob.recent({ outcome: "missed", direction: "in", peer: "carol" });
 
+  stage.step("a user without any device is unreachable");
+  await carol.dial("nobody-at-home");
+  await carol.reads("call-status", /No device reachable yet/);
+  await carol.reads("call-status", /Unreachable/, (input.ringTimeoutSecs + 20) * 1000);
+  await carol.home();
+  await carol.recent({ outcome: "unreachable", direction: "out", peer: "nobody-at-home" });
+
   stage.step("the lists of recent calls survive a reload");
   await bob.page.reload();
   await bob.online();

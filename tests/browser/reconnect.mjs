@@ -51,4 +51,4 @@ await scenario("reconnect", async (stage) => {
   if (deviceAfter !== deviceBefore) throw new Error("the reloaded page is another device");
   await muteIsSeen(stage, bob, alice);
   await hangUp(stage, alice, bob, alice);
-});
+}, { bypassCSP: true });

@@ -44,7 +44,7 @@ function readInput() {
 }
 
 /** Runs a scenario with an empty browser profile and ends the process. */
-export async function scenario(name, run) {
+export async function scenario(name, run, options) {
   const began = Date.now();
   const deadline = setTimeout(() => {
     console.error(`✗ ${name}: not done after ${SCENARIO_TIMEOUT_MS / 1000} s`);
@@ -53,7 +53,7 @@ export async function scenario(name, run) {
   let status = 0;
   const stage = new Stage(name);
   try {
-    await stage.open();
+    await stage.open([], options);
     await run(stage);
     const errors = stage.tabs.flatMap((tab) => tab.errors.map((text) => `${tab.user}: ${text}`));
     if (errors.length > 0) throw new Error(`errors on the pages:\n  ${errors.join("\n  ")}`);
@@ -77,14 +77,15 @@ export class Stage {
 
   constructor(name) { this.name = name; }
 
-  async open(flags = []) {
+  /** `bypassCSP`: for a page that connects to a node it does not come from. */
+  async open(flags = [], { bypassCSP = false } = {}) {
     this.#browser = await chromium.launch({
       executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
       headless: false, // The flag above says it; the library's own would choose the old headless mode.
       args: [...FLAGS, ...flags],
       ignoreDefaultArgs: ["--mute-audio", "--disable-features"],
     });
-    this.#context = await this.#browser.newContext({ viewport: { width: 1280, height: 800 }, colorScheme: "light" });
+    this.#context = await this.#browser.newContext({ viewport: { width: 1280, height: 800 }, colorScheme: "light", bypassCSP });
   }
 
   /** A new tab of the same browser, signed in by a link with the token in its fragment, online. */

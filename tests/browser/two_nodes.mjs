@@ -17,6 +17,21 @@ await scenario("two_nodes", async (stage) => {
   await videoCall(stage, bob, alice);
   await hangUp(stage, bob, alice, bob);
 
+  stage.step("both call each other at the same moment: one call");
+  for (const [tab, other] of [[alice, bob], [bob, alice]]) await tab.$("dial-input").fill(other.user);
+  const press = (tab) => tab.page.evaluate(() => document.querySelector('[data-testid="call-audio"]').click());
+  await Promise.all([press(alice), press(bob)]);
+  await alice.mediaConnected();
+  await bob.mediaConnected();
+  await alice.seesNot("incoming");
+  await bob.seesNot("incoming");
+  const callIds = await Promise.all([alice, bob].map((tab) => tab.page.evaluate(() => globalThis.carillon.session.callId)));
+  if (callIds[0] !== callIds[1]) throw new Error(`two calls: ${callIds.join(" and ")}`);
+  await alice.click("hangup");
+  await bob.reads("call-status", /Call ended/);
+  await alice.home();
+  await bob.home();
+
   stage.step("declined across nodes");
   await alice.dial("bob");
   await bob.sees("incoming");

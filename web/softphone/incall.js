@@ -74,18 +74,19 @@ export function inCallView({ onDismiss, onCallAgain, onNotice }) {
       tiles.set(peer.userId, tile);
       grid.append(tile.element);
     }
-    const flags = session.call?.participants?.find((one) => one.userId === peer.userId) ?? {};
+    const flags = session.flagsOf(peer.userId);
     if (tile.video.srcObject !== peer.stream) {
       tile.video.srcObject = peer.stream;
       play(tile.video);
     }
     const track = peer.stream.getVideoTracks()[0];
-    const hasPicture = Boolean(track && !track.muted) && (flags.video !== false || flags.screen === true);
+    // The flag hides a frozen last frame at once; without flags the track itself tells, a little later.
+    const hasPicture = Boolean(track && !track.muted) && (flags === null || flags.video || flags.screen);
     tile.element.dataset.state = peer.state;
     tile.element.dataset.picture = String(hasPicture);
-    tile.element.dataset.screen = String(flags.screen === true);
-    tile.muted.hidden = flags.audio !== false;
-    const away = flags.status === "reconnecting" || peer.state === "reconnecting";
+    tile.element.dataset.screen = String(flags?.screen === true);
+    tile.muted.hidden = flags?.audio !== false;
+    const away = session.call?.participants?.some((one) => one.userId === peer.userId && one.status === "reconnecting") || peer.state === "reconnecting";
     tile.state.textContent = away ? "reconnecting…" : peer.state === "connecting" ? "connecting…" : "";
   }
 

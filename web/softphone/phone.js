@@ -63,9 +63,9 @@ export class Phone {
   }
 
   close() {
-    this.session?.abandon();
+    this.session?.hangUp();
     this.incoming = [];
-    this.#client.close();
+    this.#client.close(); // What was sent before still goes out.
   }
 
   #begin(options) {

@@ -27,6 +27,7 @@ export class CallSession {
   #onChange;
   #offs = [];
   #missing = new Set();
+  #told = new Set();
   #timer;
 
   constructor({ client, callId, direction, peers, video, onChange }) {
@@ -54,6 +55,15 @@ export class CallSession {
   get others() {
     const known = this.call?.participants ?? [];
     return known.filter((one) => one.userId !== this.selfId && IN_CALL.has(one.status));
+  }
+
+  /**
+   * What a participant says it sends: `{audio, video, screen}`; null if it never said, as clients may that do not care.
+   */
+  flagsOf(userId) {
+    const flags = this.call?.participants?.find((one) => one.userId === userId);
+    if (flags && (flags.audio || flags.video || flags.screen)) this.#told.add(userId);
+    return this.#told.has(userId) && flags ? flags : null;
   }
 
   /** The state of the media: `connecting`, `connected` or `reconnecting`. */
@@ -199,13 +209,19 @@ export class CallSession {
       case "call:unreachable": this.rings.set(data.userId, "unreachable"); break;
       case "call:declined": if (theirs) this.rings.set(data.userId, "declined"); break;
       case "call:busy": if (theirs) this.rings.set(data.userId, "busy"); break;
-      case "call:missed": if (theirs) this.rings.set(data.userId, "missed"); break;
+      case "call:missed":
+        // Whom nothing reached did not ignore the call.
+        if (theirs && this.rings.get(data.userId) !== "unreachable") this.rings.set(data.userId, "missed");
+        break;
       case "call:accepted":
       case "call:participant_joined":
         if (theirs) this.#onTheyJoined(data.userId);
         break;
       case "call:participant_left":
         if (theirs) this.mesh.remove(data.userId);
+        break;
+      case "call:participant_updated":
+        if (data.changes && ("audio" in data.changes || "video" in data.changes)) this.#told.add(data.userId);
         break;
       case "call:accepted_elsewhere": this.#finish("elsewhere"); return;
       case "call:kicked":
@@ -284,9 +300,6 @@ export class CallSession {
     this.media.close();
     this.#changed();
   }
-
-  /** Ends it here without a word to the node (sign-out). */
-  abandon() { this.#finish("failed"); }
 
   get durationSecs() {
     return this.startedAt === null ? 0 : ((this.endedAt ?? Date.now()) - this.startedAt) / 1000;
