@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use super::{
     commit::Prepared,
     schema::{call_events, calls, command_results, invitations, participants, slots},
-    types::{CommandId, StoredTime, signed},
+    types::{StoredId, StoredTime, signed},
 };
 
 /// Counts of people as stored.
@@ -95,7 +95,7 @@ pub(super) struct EventRow<'a> {
     payload: &'a str,
     node: &'a str,
     epoch: i64,
-    command_id: CommandId,
+    command_id: StoredId,
 }
 
 impl<'a> EventRow<'a> {
@@ -109,7 +109,7 @@ impl<'a> EventRow<'a> {
             payload,
             node: commit.node.as_str(),
             epoch: signed(commit.epoch),
-            command_id: commit.command,
+            command_id: StoredId(commit.command),
         })
     }
 }
@@ -189,7 +189,7 @@ impl<'a> InvitationRow<'a> {
 #[derive(Insertable)]
 #[diesel(table_name = command_results, treat_none_as_default_value = false)]
 pub(super) struct ResultRow<'a> {
-    command_id: CommandId,
+    command_id: StoredId,
     call_id: &'a str,
     seq: i64,
     kind: &'a str,
@@ -202,7 +202,7 @@ impl<'a> ResultRow<'a> {
     pub fn of(prepared: &'a Prepared) -> Self {
         let commit = &prepared.commit;
         Self {
-            command_id: commit.command,
+            command_id: StoredId(commit.command),
             call_id: prepared.call().as_str(),
             seq: signed(commit.after.seq),
             kind: commit.kind,
