@@ -1,4 +1,4 @@
-//! Rows as diesel inserts them into SQLite. They borrow from the commits they are made of.
+//! Rows as diesel inserts them. They borrow from the commits they are made of.
 
 use diesel::prelude::*;
 
@@ -117,19 +117,19 @@ impl<'a> EventRow<'a> {
 #[derive(Insertable)]
 #[diesel(table_name = participants, treat_none_as_default_value = false)]
 pub(super) struct ParticipantRow<'a> {
-    call_id: &'a str,
-    user_id: &'a str,
-    role: &'a str,
-    status: &'a str,
-    open: bool,
-    device_id: Option<&'a str>,
-    ringing_devices: &'a str,
-    invited_by: Option<&'a str>,
-    invited_at: StoredTime,
-    joined_at: Option<StoredTime>,
-    left_at: Option<StoredTime>,
-    leave_reason: Option<&'a str>,
-    earlier_stays_ms: i64,
+    pub call_id: &'a str,
+    pub user_id: &'a str,
+    pub role: &'a str,
+    pub status: &'a str,
+    pub open: bool,
+    pub device_id: Option<&'a str>,
+    pub ringing_devices: &'a str,
+    pub invited_by: Option<&'a str>,
+    pub invited_at: StoredTime,
+    pub joined_at: Option<StoredTime>,
+    pub left_at: Option<StoredTime>,
+    pub leave_reason: Option<&'a str>,
+    pub earlier_stays_ms: i64,
 }
 
 impl<'a> ParticipantRow<'a> {
