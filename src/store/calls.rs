@@ -8,7 +8,7 @@ use super::{
     connection::with_conn,
     error::{Fault, StoreError},
     schema::{call_events, calls, command_results, nodes},
-    types::{CommandId, DbNow, StoredTime, signed, unsigned},
+    types::{CommandId, DbNow, StoredId, StoredTime, signed, unsigned},
 };
 use crate::domain::{CallId, NodeId, Recorded, UserId};
 
@@ -161,7 +161,7 @@ impl Store {
         let load = move |conn: &mut super::connection::Conn| {
             let row: Option<Row> = with_conn!(conn, |c| {
                 command_results::table
-                    .find(command)
+                    .find(StoredId(command))
                     .select((
                         command_results::call_id,
                         command_results::seq,
@@ -178,6 +178,11 @@ impl Store {
             Ok(Some(CommandRecord { call, seq: unsigned(seq), kind, by, outcome }))
         };
         self.read(load).await
+    }
+
+    /// Whether a command is on record, so durable.
+    pub async fn command_committed(&self, command: CommandId) -> Result<bool, StoreError> {
+        Ok(self.command_outcome(command).await?.is_some())
     }
 
     /// The events of a call after `seq`, oldest first, at most `limit`: what somebody missed.

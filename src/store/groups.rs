@@ -180,22 +180,18 @@ impl Store {
     }
 
     /// The group's members in the order of their ids, at most `limit`.
-    pub async fn members_of(&self, group: &GroupId, limit: u32) -> Result<Vec<(UserId, MemberRole)>, StoreError> {
+    pub async fn members_of(&self, group: &GroupId, limit: usize) -> Result<Vec<UserId>, StoreError> {
         let group = group.clone();
         let load = move |conn: &mut Conn| {
-            let rows: Vec<(String, String)> = with_conn!(conn, |c| {
+            let rows: Vec<String> = with_conn!(conn, |c| {
                 group_members::table
                     .filter(group_members::group_id.eq(group.as_str()))
                     .order(group_members::user_id)
-                    .select((group_members::user_id, group_members::role))
-                    .limit(i64::from(limit))
+                    .select(group_members::user_id)
+                    .limit(i64::try_from(limit).unwrap_or(i64::MAX))
                     .load(c)?
             });
-            let members = rows.into_iter().map(|(user, role)| {
-                let user = UserId::new(user).map_err(|_| Fault::Unreadable("a user's id"))?;
-                Ok((user, MemberRole::parse(&role).ok_or(Fault::Unreadable("a member's role"))?))
-            });
-            members.collect()
+            rows.into_iter().map(|user| UserId::new(user).map_err(|_| Fault::Unreadable("a user's id"))).collect()
         };
         self.read(load).await
     }

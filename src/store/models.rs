@@ -1,11 +1,11 @@
-//! Rows as diesel inserts them into SQLite. They borrow from the commits they are made of.
+//! Rows as diesel inserts them. They borrow from the commits they are made of.
 
 use diesel::prelude::*;
 
 use super::{
     commit::Prepared,
     schema::{call_events, calls, command_results, invitations, participants, slots},
-    types::{CommandId, StoredTime, signed},
+    types::{StoredId, StoredTime, signed},
 };
 
 /// Counts of people as stored.
@@ -95,7 +95,7 @@ pub(super) struct EventRow<'a> {
     payload: &'a str,
     node: &'a str,
     epoch: i64,
-    command_id: CommandId,
+    command_id: StoredId,
 }
 
 impl<'a> EventRow<'a> {
@@ -109,7 +109,7 @@ impl<'a> EventRow<'a> {
             payload,
             node: commit.node.as_str(),
             epoch: signed(commit.epoch),
-            command_id: commit.command,
+            command_id: StoredId(commit.command),
         })
     }
 }
@@ -117,19 +117,19 @@ impl<'a> EventRow<'a> {
 #[derive(Insertable)]
 #[diesel(table_name = participants, treat_none_as_default_value = false)]
 pub(super) struct ParticipantRow<'a> {
-    call_id: &'a str,
-    user_id: &'a str,
-    role: &'a str,
-    status: &'a str,
-    open: bool,
-    device_id: Option<&'a str>,
-    ringing_devices: &'a str,
-    invited_by: Option<&'a str>,
-    invited_at: StoredTime,
-    joined_at: Option<StoredTime>,
-    left_at: Option<StoredTime>,
-    leave_reason: Option<&'a str>,
-    earlier_stays_ms: i64,
+    pub call_id: &'a str,
+    pub user_id: &'a str,
+    pub role: &'a str,
+    pub status: &'a str,
+    pub open: bool,
+    pub device_id: Option<&'a str>,
+    pub ringing_devices: &'a str,
+    pub invited_by: Option<&'a str>,
+    pub invited_at: StoredTime,
+    pub joined_at: Option<StoredTime>,
+    pub left_at: Option<StoredTime>,
+    pub leave_reason: Option<&'a str>,
+    pub earlier_stays_ms: i64,
 }
 
 impl<'a> ParticipantRow<'a> {
@@ -189,7 +189,7 @@ impl<'a> InvitationRow<'a> {
 #[derive(Insertable)]
 #[diesel(table_name = command_results, treat_none_as_default_value = false)]
 pub(super) struct ResultRow<'a> {
-    command_id: CommandId,
+    command_id: StoredId,
     call_id: &'a str,
     seq: i64,
     kind: &'a str,
@@ -202,7 +202,7 @@ impl<'a> ResultRow<'a> {
     pub fn of(prepared: &'a Prepared) -> Self {
         let commit = &prepared.commit;
         Self {
-            command_id: commit.command,
+            command_id: StoredId(commit.command),
             call_id: prepared.call().as_str(),
             seq: signed(commit.after.seq),
             kind: commit.kind,

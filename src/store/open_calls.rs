@@ -57,8 +57,14 @@ impl Questions {
 }
 
 impl Store {
+    /// The open calls that the user is rung or engaged in.
+    pub async fn open_calls_of(&self, user: &UserId) -> Result<Vec<CallId>, StoreError> {
+        let open = self.open_calls_of_all(std::slice::from_ref(user)).await?;
+        Ok(open.into_iter().map(|open| open.call).collect())
+    }
+
     /// The open calls that any of `users` is rung or engaged in. Users with none do not occur.
-    pub async fn open_calls_of(&self, users: &[UserId]) -> Result<Vec<OpenCall>, StoreError> {
+    pub async fn open_calls_of_all(&self, users: &[UserId]) -> Result<Vec<OpenCall>, StoreError> {
         if users.is_empty() {
             return Ok(Vec::new());
         }

@@ -41,9 +41,10 @@ const MIGRATION_LIMIT: Duration = Duration::from_secs(3600);
 const LIMITS: &str = "SET statement_timeout = '5s'; SET lock_timeout = '2s'; \
     SET idle_in_transaction_session_timeout = '10s'; SET application_name = 'carillon'";
 
-/// The writer's statements touch rows by key only. A plan made while the tables were empty must not scan them for
-/// ever, and planning anew costs more than the statement.
-const KEYED: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off";
+/// The writer's statements touch rows by key only. A plan made while the tables were empty must not scan or hash them
+/// for ever, and planning anew costs more than the statement.
+const KEYED: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off; \
+    SET enable_mergejoin = off; SET jit = off";
 
 /// Where and how to connect.
 pub(super) struct PgTarget {

@@ -9,7 +9,7 @@ use super::{
     connection::{Conn, with_conn},
     error::Fault,
     schema::{calls, command_results, slots},
-    types::CommandId,
+    types::{CommandId, StoredId},
 };
 use crate::domain::CallId;
 
@@ -22,13 +22,14 @@ pub(super) enum Refusal {
 
 /// Which of these commands are on record, so durable.
 pub(super) fn recorded(conn: &mut Conn, commands: Vec<CommandId>) -> Result<HashSet<CommandId>, Fault> {
-    let found: Vec<CommandId> = with_conn!(conn, |c| {
+    let commands: Vec<StoredId> = commands.into_iter().map(StoredId).collect();
+    let found: Vec<StoredId> = with_conn!(conn, |c| {
         command_results::table
             .filter(command_results::command_id.eq_any(&commands))
             .select(command_results::command_id)
             .load(c)?
     });
-    Ok(found.into_iter().collect())
+    Ok(found.into_iter().map(|id| id.0).collect())
 }
 
 /// Why each of these was refused, in their order.

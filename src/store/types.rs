@@ -34,39 +34,34 @@ pub mod sql {
 use sql::{DbTime, DbUuid};
 
 /// Names one command in the whole cluster. Made by whoever commits it, once, and kept over retries: it is how a
-/// commit of unknown outcome is found again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, AsExpression, FromSqlRow)]
+/// commit of unknown outcome is found again. A UUIDv7, so that rows of the same time lie together.
+pub type CommandId = Uuid;
+
+/// A command id as stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, AsExpression, FromSqlRow)]
 #[diesel(sql_type = DbUuid)]
-pub struct CommandId(pub Uuid);
+pub struct StoredId(pub Uuid);
 
-impl CommandId {
-    /// A new one: a UUIDv7, so that rows of the same time lie together.
-    #[expect(clippy::new_without_default, reason = "two defaults would differ")]
-    pub fn new() -> Self {
-        Self(Uuid::now_v7())
-    }
-}
-
-impl ToSql<DbUuid, Pg> for CommandId {
+impl ToSql<DbUuid, Pg> for StoredId {
     fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
         ToSql::<sql_types::Uuid, Pg>::to_sql(&self.0, out)
     }
 }
 
-impl FromSql<DbUuid, Pg> for CommandId {
+impl FromSql<DbUuid, Pg> for StoredId {
     fn from_sql(value: <Pg as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
         FromSql::<sql_types::Uuid, Pg>::from_sql(value).map(Self)
     }
 }
 
-impl ToSql<DbUuid, Sqlite> for CommandId {
+impl ToSql<DbUuid, Sqlite> for StoredId {
     fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
         out.set_value(self.0.as_bytes().as_slice());
         Ok(IsNull::No)
     }
 }
 
-impl FromSql<DbUuid, Sqlite> for CommandId {
+impl FromSql<DbUuid, Sqlite> for StoredId {
     fn from_sql(mut value: <Sqlite as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
         Ok(Self(Uuid::from_slice(value.read_blob())?))
     }
