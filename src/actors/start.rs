@@ -18,7 +18,7 @@ use crate::{
         Call, CallId, Start, UserId,
         call::{glare::Slot, start},
     },
-    store::{CommandId, Commit, CommitOutcome},
+    store::{Commit, CommitOutcome},
     wire::{ErrorCode, Refusal},
 };
 
@@ -66,7 +66,7 @@ impl Node {
             let prepared = Prepared::open(id, events, now)
                 .ok_or_else(|| Refusal::new(ErrorCode::Internal, "a call does not begin with its creation"))?;
             let commit = Commit {
-                command: CommandId(command),
+                command,
                 node: self.id.clone(),
                 epoch: FIRST_EPOCH,
                 prev_seq: 0,
@@ -109,7 +109,6 @@ impl Node {
     async fn members_for(self: &Arc<Self>, request: &mut StartRequest) -> Result<Option<Arc<[UserId]>>, Refusal> {
         let Some(group) = request.start.group.clone() else { return Ok(None) };
         let members = self.store.members_of(&group, super::call::MAX_GROUP_AUDIENCE).await?;
-        let members: Vec<UserId> = members.into_iter().map(|(user, _)| user).collect();
         let initiator = &request.start.initiator;
         if !members.contains(initiator) {
             // A group one does not belong to is as good as none.

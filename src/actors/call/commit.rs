@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{CallActor, Caller, RETRY_TIMER, Reply, publish::Prepared};
 use crate::{
     domain::{Event, Timestamp},
-    store::{CommandId, Commit, CommitOutcome, StoreError},
+    store::{Commit, CommitOutcome, StoreError},
     wire::Refusal,
 };
 
@@ -26,7 +26,7 @@ impl CallActor {
     ) {
         let prepared = Prepared::fold(&self.call, events, now);
         let commit = Commit {
-            command: CommandId(id.unwrap_or_else(Uuid::now_v7)),
+            command: id.unwrap_or_else(Uuid::now_v7),
             node: self.node.id.clone(),
             epoch: self.epoch,
             prev_seq: self.call.seq,

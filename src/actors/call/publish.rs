@@ -128,7 +128,7 @@ impl CallActor {
         };
         ctx.spawn(looking.into_actor(self).map(move |members, actor, ctx| match members {
             Ok(members) => {
-                actor.members = Some(members.into_iter().map(|(user, _)| user).collect());
+                actor.members = Some(members.into());
                 actor.publish_to_group(group, items, ctx);
             }
             Err(error) => tracing::warn!(
@@ -156,4 +156,4 @@ impl CallActor {
 
 /// How many members of a group are told of a call they take no part in. More would make one call's opening a burst that
 /// holds up everything behind it.
-pub(in crate::actors) const MAX_GROUP_AUDIENCE: u32 = 10_000;
+pub(in crate::actors) const MAX_GROUP_AUDIENCE: usize = 10_000;

@@ -15,8 +15,7 @@ use crate::{
         Answer, Ask, NodeHandle,
         messages::{Attached, Resume, Standing},
     },
-    domain::{CallId, SessionId, UserId},
-    store::StoreError,
+    domain::{CallId, SessionId},
     wire::{ErrorCode, Frame, Refusal},
 };
 
@@ -56,12 +55,6 @@ impl Handler<Join> for UserActor {
     }
 }
 
-/// The calls that the user is rung or engaged in, by the store.
-async fn open_calls(node: &NodeHandle, user: &UserId) -> Result<Vec<CallId>, StoreError> {
-    let open = node.store.open_calls_of(std::slice::from_ref(user)).await?;
-    Ok(open.into_iter().map(|open| open.call).collect())
-}
-
 /// Finds what a device must be told. `known`: the user's open calls, if this node knows them already.
 async fn attach(
     node: NodeHandle,
@@ -79,7 +72,7 @@ async fn attach(
                 // is back, and then everything is compared.
                 tracing::warn!(user.id = %caller.user, node.id = %node.id, %error, "user not subscribed yet");
             }
-            open_calls(&node, &caller.user).await?
+            node.store.open_calls_of(&caller.user).await?
         }
     };
     let mut wanted: Vec<(CallId, Option<Resume>)> = Vec::with_capacity(calls.len());
@@ -173,9 +166,9 @@ impl UserActor {
 
     /// Looks for calls that began while messages were lost.
     pub(super) fn look_for_calls(&mut self, ctx: &mut Context<Self>) {
-        let node = self.node.clone();
+        let store = self.node.store.clone();
         let user = self.user.clone();
-        let looking = async move { open_calls(&node, &user).await };
+        let looking = async move { store.open_calls_of(&user).await };
         ctx.spawn(looking.into_actor(self).map(|found, actor, ctx| match found {
             Ok(calls) => {
                 for call in calls {
