@@ -41,10 +41,12 @@ impl History {
         }
     }
 
-    /// What `user` was sent after `seq`; `None` when that goes back further than is kept, or is too much.
+    /// What `user` was sent after `seq`; `None` when that goes back further than is kept, is too much, or never was:
+    /// who claims to have seen what has not happened knows another history, and is told the whole of this one.
     fn replay(&self, call: &CallId, user: &UserId, seq: u64) -> Option<Vec<render::Item>> {
         let kept_after = self.base.as_ref().map_or(0, |base| base.seq);
-        if seq < kept_after {
+        let newest = self.events.back().map_or(kept_after, |last| last.seq);
+        if seq < kept_after || seq > newest {
             return None;
         }
         let mut items = Vec::new();
