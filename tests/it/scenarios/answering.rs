@@ -1,12 +1,14 @@
 //! Who answered: settled once, for the whole cluster.
 
+use std::time::Duration;
+
 use futures_util::future::join;
 use serde_json::{Value, json};
 
 use super::On;
 use crate::support::{
     TestClient,
-    moves::{assert_code, id_of, participant, sdp},
+    moves::{act_after, assert_code, id_of, participant, sdp},
 };
 
 pub async fn the_first_accept_wins_and_the_other_devices_hear_accepted_elsewhere(on: On) {
@@ -42,16 +44,19 @@ pub async fn of_two_accepts_at_once_exactly_one_wins(on: On) {
     let alice = cluster.connect(0, "alice", "phone").await;
     let devices = [cluster.connect(0, "bob", "phone").await, cluster.connect(1, "bob", "laptop").await];
     for _ in 0..10 {
-        double_accept(&alice, &devices).await;
+        double_accept(&alice, &devices, [Duration::ZERO; 2]).await;
     }
 }
 
-/// One call that both devices accept at the same moment; which one won.
-pub async fn double_accept(caller: &TestClient, devices: &[TestClient; 2]) -> usize {
+/// One call that both devices accept, each after its `delay` from the same moment; which one won.
+pub async fn double_accept(caller: &TestClient, devices: &[TestClient; 2], delays: [Duration; 2]) -> usize {
     let call = caller.start(&[&devices[0].user]).await;
     join(devices[0].expect_of("call:incoming", &call), devices[1].expect_of("call:incoming", &call)).await;
-    let (first, second) =
-        join(devices[0].try_act("call:accept", &call), devices[1].try_act("call:accept", &call)).await;
+    let (first, second) = join(
+        act_after(delays[0], &devices[0], "call:accept", &call),
+        act_after(delays[1], &devices[1], "call:accept", &call),
+    )
+    .await;
     let winner = match (first, second) {
         (Ok(_), Err(lost)) => {
             assert_code(&lost, &["accepted_elsewhere"]);
@@ -103,8 +108,8 @@ pub async fn two_who_call_each_other_at_the_same_moment_are_in_one_call(on: On) 
     }
 }
 
-/// Both call each other at the same moment; both are then in the same call, which is hung up again.
-pub async fn glare(a: &TestClient, b: &TestClient) {
+/// Both call each other at the same moment; both are then in the same call, which is hung up again. Whose call it was.
+pub async fn glare(a: &TestClient, b: &TestClient) -> String {
     let start = |callee: &TestClient| json!({"calleeIds": [callee.user], "type": "audio"});
     let (to_a, to_b) = join(a.must("call:start", start(b)), b.must("call:start", start(a))).await;
     let call = id_of(&to_a);
@@ -118,6 +123,7 @@ pub async fn glare(a: &TestClient, b: &TestClient) {
     assert_eq!(seen["participants"].as_array().map(Vec::len), Some(2), "{seen}");
     b.act("call:end", &call).await;
     join(a.expect_of("call:ended", &call), b.expect_of("call:ended", &call)).await;
+    first.user.clone()
 }
 
 pub async fn every_command_may_be_repeated(on: On) {

@@ -8,8 +8,7 @@ use serde_json::{Value, json};
 use super::On;
 use crate::support::{
     TestClient,
-    inbox::WireError,
-    moves::{assert_code, id_of, participant},
+    moves::{act_after, assert_code, id_of, participant},
 };
 
 /// Long enough to see what should not come; nothing legitimate is waited for with it.
@@ -143,11 +142,6 @@ pub async fn a_cancel_that_races_an_accept_has_one_outcome_for_both_sides(on: On
         }
     }
     println!("{accepted} of 30 races were won by the accept");
-}
-
-async fn act_after(delay: Duration, client: &TestClient, command: &str, call: &str) -> Result<Value, WireError> {
-    tokio::time::sleep(delay).await;
-    client.try_act(command, call).await
 }
 
 async fn expect_cancelled(sides: [&TestClient; 2], call: &str) {

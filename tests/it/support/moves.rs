@@ -47,6 +47,14 @@ pub fn assert_code(error: &WireError, codes: &[&str]) {
     assert!(!error.message.is_empty(), "a refusal says why: {error:?}");
 }
 
+/// Sends a command about a call a little later, whatever becomes of it: one side of a race.
+pub async fn act_after(delay: Duration, client: &TestClient, command: &str, call: &str) -> Result<Value, WireError> {
+    if !delay.is_zero() {
+        tokio::time::sleep(delay).await;
+    }
+    client.try_act(command, call).await
+}
+
 impl TestClient {
     /// Calls these users; the call's id.
     pub async fn start(&self, callees: &[&str]) -> String {
