@@ -140,7 +140,7 @@ pub(super) struct KeyArgs {
 
     /// Seconds that the clock of whoever makes tokens may be off, 0 to 300.
     #[arg(long = "carillon-jwt-leeway-secs", visible_alias = "jwt-leeway-secs", env = "CARILLON_JWT_LEEWAY_SECS")]
-    #[arg(value_name = "SECONDS", default_value = "30", hide_env_values = true)]
+    #[arg(value_name = "SECONDS", default_value = "5", hide_env_values = true)]
     pub(super) jwt_leeway_secs: String,
 
     /// Key of the service API, at least 16 bytes, sent as `Authorization: Bearer`. Empty: the service API refuses all.

@@ -34,7 +34,7 @@ fn the_defaults_are_good_and_as_documented() {
     assert!(settings.redis_url.is_none() && settings.livekit.is_none() && settings.turn.is_none());
     assert!(settings.allowed_origins.is_empty() && settings.stun_urls.is_empty() && settings.node_name.is_none());
     assert_eq!(settings.cluster, "carillon");
-    assert_eq!(settings.auth.leeway, Duration::from_secs(30));
+    assert_eq!(settings.auth.leeway, Duration::from_secs(5));
     assert_eq!(settings.ring_timeout, Duration::from_secs(45));
     assert_eq!(settings.connect_timeout, Duration::from_secs(30));
     assert_eq!(settings.reconnect_grace, Duration::from_secs(15));
