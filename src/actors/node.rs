@@ -46,7 +46,7 @@ pub struct Node {
     arbiters: RwLock<Vec<ArbiterHandle>>,
     pub(super) asks: DashMap<u64, oneshot::Sender<Result<Answer, Refusal>>>,
     next_ask: AtomicU64,
-    /// One at a time looks for, claims and rebuilds a call.
+    /// One at a time looks for, claims, rebuilds or begins a call.
     pub(super) placing: DashMap<CallId, Arc<Mutex<()>>>,
 }
 

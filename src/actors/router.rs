@@ -198,12 +198,18 @@ impl Node {
         if let Some(addr) = self.directory.call(call) {
             return Ok(Place::Here(addr));
         }
+        self.in_turn(call, self.place(call)).await
+    }
+
+    /// Runs `work` while nothing else on this node looks for, claims, rebuilds or begins this call. Without it two
+    /// actors of one call could come to be: one of them would be fenced, and those who ask it hear of the past.
+    pub(super) async fn in_turn<T>(&self, call: &CallId, work: impl Future<Output = T>) -> T {
         let turn = self.placing.entry(call.clone()).or_default().clone();
         let guard = turn.lock().await;
-        let place = self.place(call).await;
+        let outcome = work.await;
         drop(guard);
         self.placing.remove_if(call, |_, listed| Arc::ptr_eq(listed, &turn) && Arc::strong_count(listed) <= 2);
-        place
+        outcome
     }
 
     /// With the turn to do so: finds the call's actor or owner, claiming and rebuilding it when nobody has it.

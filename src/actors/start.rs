@@ -78,8 +78,19 @@ impl Node {
                 by: Some(request.start.initiator.clone()),
                 kind: "start",
             };
-            match self.store.commit(commit).await? {
-                CommitOutcome::Committed => return self.open(prepared, &request, members).await,
+            // In one turn: once it is committed others find it by its slot and ask for it, and who finds no actor yet
+            // would take it for a call whose owner is gone.
+            let call = request.start.call.clone();
+            let begun = self.in_turn(&call, async {
+                let outcome = self.store.commit(commit).await?;
+                if matches!(outcome, CommitOutcome::Committed) {
+                    let caller = &request.caller;
+                    self.start_call(CallActor::opened(self.clone(), prepared, FIRST_EPOCH, caller, members.clone()))?;
+                }
+                Ok::<_, Refusal>(outcome)
+            });
+            match begun.await? {
+                CommitOutcome::Committed => return self.ask(&call, request.caller.clone(), Ask::Get).await,
                 CommitOutcome::CallExists => return self.repeated(&request).await,
                 CommitOutcome::SlotTaken { holder } => match self.clash(&holder, &request).await? {
                     Some(answer) => return Ok(answer),
@@ -91,18 +102,6 @@ impl Node {
             }
         }
         Err(Refusal::unavailable("too many calls of this group begin and end at once"))
-    }
-
-    async fn open(
-        self: &Arc<Self>,
-        prepared: Prepared,
-        request: &StartRequest,
-        members: Option<Arc<[UserId]>>,
-    ) -> Result<Answer, Refusal> {
-        let call = prepared.after.id.clone();
-        let actor = CallActor::opened(self.clone(), prepared, FIRST_EPOCH, &request.caller, members);
-        self.start_call(actor)?;
-        self.ask(&call, request.caller.clone(), Ask::Get).await
     }
 
     /// Checks the starter's membership, and names the members to ring.
