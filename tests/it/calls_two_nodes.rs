@@ -44,6 +44,7 @@ async fn of_two_hundred_simultaneous_double_accepts_each_has_exactly_one_winner(
         wins[double_accept(&alice, &devices, [near_starts_after, Duration::ZERO]).await] += 1;
     }
     println!("wins by node: {wins:?}");
+    cluster.assert_no_takeovers();
     assert!(wins.iter().all(|wins| *wins > 0), "both orders were tried: {wins:?}");
     assert_eq!(calls_heard_of(&alice).len(), rounds(200) as usize);
 }
@@ -58,6 +59,7 @@ async fn a_hundred_pairs_who_call_each_other_from_two_nodes_at_once_are_in_one_c
         first[usize::from(glare(&alice, &bob).await == "bob")] += 1;
     }
     println!("calls of alice and of bob that stood: {first:?}");
+    cluster.assert_no_takeovers();
     assert_eq!(calls_heard_of(&alice), calls_heard_of(&bob));
     assert_eq!(calls_heard_of(&alice).len(), rounds(100) as usize, "one call each");
 }
@@ -86,6 +88,7 @@ async fn two_members_who_open_a_group_call_on_two_nodes_at_once_are_in_one_call_
         }
         assert!(calls.insert(call), "a new call every round");
     }
+    cluster.assert_no_takeovers();
     assert_eq!(calls_heard_of(&carol), calls, "the third member hears of one call a round");
 }
 

@@ -162,6 +162,12 @@ impl TestCluster {
         self.node(number).http()
     }
 
+    /// Asserts that no call has changed its owner: while no node dies, each stays where it began.
+    pub fn assert_no_takeovers(&self) {
+        let takeovers: Vec<Value> = self.nodes.iter().flat_map(|node| node.logged("call taken over")).collect();
+        assert!(takeovers.is_empty(), "{takeovers:?}");
+    }
+
     /// Connects a device to a node and says hello.
     pub async fn connect(&self, number: usize, user: &str, device: &str) -> TestClient {
         TestClient::connect(self.node(number), user, device).await
