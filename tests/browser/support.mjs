@@ -2,7 +2,7 @@
 // A scenario is a plain script: exit status 0 means that every step was seen; anything else prints what was on the pages.
 //
 // Input, from the environment:
-//   BROWSER_TEST  JSON: {"urls": ["http://127.0.0.1:4000", …], "tokens": {"alice": "<jwt>", …},
+//   CARILLON_BROWSER_TEST  JSON: {"urls": ["http://127.0.0.1:4000", …], "tokens": {"alice": "<jwt>", …},
 //                          "screenshots": "/a/folder" (optional), "ringTimeoutSecs": 5 (the nodes' setting)}
 //   CHROMIUM               the browser's program, /usr/bin/chromium if not set
 
@@ -35,9 +35,9 @@ const FLAGS = [
 export const input = readInput();
 
 function readInput() {
-  const text = process.env.BROWSER_TEST;
+  const text = process.env.CARILLON_BROWSER_TEST;
   if (!text) {
-    console.error("BROWSER_TEST is not set; see support.mjs");
+    console.error("CARILLON_BROWSER_TEST is not set; see support.mjs");
     process.exit(2);
   }
   return { ringTimeoutSecs: 45, ...JSON.parse(text) };
@@ -95,7 +95,7 @@ export class Stage {
     if (options.viewport) await tab.page.setViewportSize(options.viewport);
     if (options.colorScheme) await tab.page.emulateMedia({ colorScheme: options.colorScheme });
     const token = input.tokens[user];
-    if (!token) throw new Error(`no token for ${user} in BROWSER_TEST`);
+    if (!token) throw new Error(`no token for ${user} in CARILLON_BROWSER_TEST`);
     await tab.page.goto(`${url}/#token=${encodeURIComponent(token)}`);
     await tab.online();
     if (tab.page.url().includes("token")) throw new Error("the token stayed in the address bar");
