@@ -209,10 +209,7 @@ export class CallSession {
       case "call:unreachable": this.rings.set(data.userId, "unreachable"); break;
       case "call:declined": if (theirs) this.rings.set(data.userId, "declined"); break;
       case "call:busy": if (theirs) this.rings.set(data.userId, "busy"); break;
-      case "call:missed":
-        // Whom nothing reached did not ignore the call.
-        if (theirs && this.rings.get(data.userId) !== "unreachable") this.rings.set(data.userId, "missed");
-        break;
+      case "call:missed": if (theirs) this.rings.set(data.userId, "missed"); break;
       case "call:accepted":
       case "call:participant_joined":
         if (theirs) this.#onTheyJoined(data.userId);
@@ -310,12 +307,8 @@ export class CallSession {
 
 function outcomeOf({ reason, status }, session) {
   if (session.startedAt !== null && reason !== "media_failed" && reason !== "error") return "completed";
-  if (reason === "no_answer" || status === "missed") {
-    const nobody = session.peers.every((userId) => session.rings.get(userId) === "unreachable");
-    return nobody ? "unreachable" : "no_answer";
-  }
-  if (["declined", "busy", "unreachable", "cancelled", "completed"].includes(reason)) return reason;
-  return "failed";
+  if (["declined", "busy", "unreachable", "no_answer", "cancelled", "completed"].includes(reason)) return reason;
+  return status === "missed" ? "no_answer" : "failed";
 }
 
 /** What the line under the name says. */
