@@ -1,6 +1,5 @@
 //! Carillon: the control plane for voice and video calls. See README.md and docs/architecture.md.
 
-pub mod actors;
 pub mod clock;
 pub mod cluster;
 pub mod domain;

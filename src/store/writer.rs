@@ -146,7 +146,8 @@ struct Thread {
 impl Thread {
     fn serve(mut self) {
         loop {
-            if self.link.conn().is_none() {
+            let connected = self.link.conn().is_some();
+            if !connected {
                 if self.lane.is_down() {
                     self.refuse_all();
                 }
@@ -154,7 +155,7 @@ impl Thread {
             }
             let first = match self.deferred.pop_front() {
                 Some(first) => first,
-                None => match self.queue.pop(if self.link.wait().is_zero() { IDLE } else { Duration::ZERO }) {
+                None => match self.queue.pop(if connected { IDLE } else { Duration::ZERO }) {
                     Popped::Item(first) => first,
                     Popped::Nothing => continue,
                     Popped::Closed => return,
@@ -248,6 +249,10 @@ impl Thread {
         let mut backoff = Backoff::conflict();
         let mut replaced = false;
         while outcomes.iter().any(Option::is_none) {
+            if self.link.conn().is_none() && self.lane.is_down() {
+                // Those behind have not been tried: they learn at once, and for sure.
+                self.refuse_all();
+            }
             let Some(conn) = self.link.conn() else {
                 match in_doubt_since {
                     Some(since) if since.elapsed() < PURSUE => std::thread::sleep(self.link.wait()),
