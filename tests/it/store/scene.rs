@@ -8,7 +8,7 @@ use carillon::{
         Timestamp, UserId,
         call::{self, glare::Slot},
     },
-    store::{Commit, CommandId},
+    store::{CommandId, Commit},
 };
 
 pub fn user(name: &str) -> UserId {

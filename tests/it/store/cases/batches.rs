@@ -40,9 +40,8 @@ pub async fn poison(backend: Backend) {
 
 pub async fn shared(backend: Backend) {
     let store = backend.store().await;
-    let commits: Vec<_> = (0..300)
-        .map(|n| begin(&opening(&format!("c{n}"), &format!("a{n}"), &["bob"]), &node("n1")).0)
-        .collect();
+    let commits: Vec<_> =
+        (0..300).map(|n| begin(&opening(&format!("c{n}"), &format!("a{n}"), &["bob"]), &node("n1")).0).collect();
     for outcome in join_all(commits.into_iter().map(|commit| store.commit(commit))).await {
         assert_eq!(outcome, Ok(CommitOutcome::Committed));
     }
@@ -58,7 +57,8 @@ pub async fn same_call(backend: Backend) {
     let (commit, mut call) = begin(&opening("c1", "alice", &["bob", "carol"]), &node("n1"));
     let mut commits = vec![commit];
     for n in 0..20 {
-        let (commit, after) = call.decide("alice", &Command::Media { audio: Some(n % 2 == 0), video: None, screen: None });
+        let (commit, after) =
+            call.decide("alice", &Command::Media { audio: Some(n % 2 == 0), video: None, screen: None });
         commits.push(commit);
         call = after;
     }

@@ -33,9 +33,8 @@ pub async fn outdated(backend: Backend) {
 
 pub async fn closed(backend: Backend) {
     let store = backend.store().await;
-    let commits: Vec<_> = (0..200)
-        .map(|n| begin(&opening(&format!("c{n}"), &format!("a{n}"), &["bob"]), &node("n1")).0)
-        .collect();
+    let commits: Vec<_> =
+        (0..200).map(|n| begin(&opening(&format!("c{n}"), &format!("a{n}"), &["bob"]), &node("n1")).0).collect();
     let waiting = join_all(commits.into_iter().map(|commit| store.commit(commit)));
     // One look at it puts all of them into the queue.
     let Either::Right(((), waiting)) = select(waiting, ready(())).await else { panic!("done already") };

@@ -18,8 +18,7 @@ pub async fn open_calls(backend: Backend) {
     of_bob.sort();
     assert_eq!(of_bob, [call_id("c1"), call_id("c2")]);
     let all = store.open_calls_of_all(&[user("carol"), user("dave"), user("nobody"), user("carol")]).await.unwrap();
-    let mut all: Vec<_> =
-        all.iter().map(|o| (o.user.to_string(), o.call.to_string(), o.owner.to_string())).collect();
+    let mut all: Vec<_> = all.iter().map(|o| (o.user.to_string(), o.call.to_string(), o.owner.to_string())).collect();
     all.sort();
     let expected = [("carol", "c1", "n1"), ("dave", "c2", "n2")];
     assert_eq!(all, expected.map(|(a, b, c)| (a.to_owned(), b.to_owned(), c.to_owned())));

@@ -2,10 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use carillon::{
-    domain::Command,
-    store::CommitOutcome,
-};
+use carillon::{domain::Command, store::CommitOutcome};
 use futures_util::future::join_all;
 
 use crate::store::{
