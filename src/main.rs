@@ -1,1 +1,8 @@
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // Fault injection by the environment variable FAILPOINTS, in builds for the tests only.
+    #[cfg(feature = "failpoints")]
+    let _faults = fail::FailScenario::setup();
+    carillon::cli::run()
+}

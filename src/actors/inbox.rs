@@ -63,7 +63,16 @@ impl bus::Inbox for Inbox {
                 let Some(payload) = blobs.next() else { return };
                 let receipt = Receipt::There { node: from, session, id };
                 let payload = Frame::from(payload);
-                node.signal_here(SignalRequest { call, from: user, from_device, kind, to, to_device, payload, receipt });
+                node.signal_here(SignalRequest {
+                    call,
+                    from: user,
+                    from_device,
+                    kind,
+                    to,
+                    to_device,
+                    payload,
+                    receipt,
+                });
             }
             ToNode::SignalOutcome { session, id, refusal } => {
                 let Some(outbox) = node.directory.session(&session) else { return };

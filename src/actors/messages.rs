@@ -250,8 +250,18 @@ pub struct RelaySignal(pub SignalRequest);
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToNode {
-    Ask { id: u64, command: Uuid, call: CallId, caller: Caller, ask: Ask, hops: u8 },
-    Answer { id: u64, result: Result<Answer, Refusal> },
+    Ask {
+        id: u64,
+        command: Uuid,
+        call: CallId,
+        caller: Caller,
+        ask: Ask,
+        hops: u8,
+    },
+    Answer {
+        id: u64,
+        result: Result<Answer, Refusal>,
+    },
     /// Blob: the payload.
     Signal {
         call: CallId,
@@ -267,9 +277,16 @@ pub enum ToNode {
         id: Option<String>,
     },
     /// The outcome of a signal, for the session that sent it.
-    SignalOutcome { session: SessionId, id: Option<String>, refusal: Option<Refusal> },
+    SignalOutcome {
+        session: SessionId,
+        id: Option<String>,
+        refusal: Option<Refusal>,
+    },
     /// Blob: the frame.
-    SignalDelivery { user: UserId, head: SignalHead },
+    SignalDelivery {
+        user: UserId,
+        head: SignalHead,
+    },
 }
 
 /// What every node with sessions of a user hears.

@@ -197,8 +197,7 @@ impl Node {
                 if id.is_none() && outcome.is_ok() {
                     return;
                 }
-                let body =
-                    ToNode::SignalOutcome { session: session.clone(), id: id.clone(), refusal: outcome.err() };
+                let body = ToNode::SignalOutcome { session: session.clone(), id: id.clone(), refusal: outcome.err() };
                 if let Err(refusal) = self.tell_node(node, &body, &[]) {
                     tracing::debug!(node.id = %node, error = %refusal.message, "outcome of a signal not published");
                 }

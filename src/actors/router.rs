@@ -95,7 +95,7 @@ impl Node {
 
     /// The answer to a command that the store says was carried out: the call as it is now.
     async fn answer_of_committed(self: &Arc<Self>, call: &CallId, command: Uuid) -> Result<Option<Answer>, Refusal> {
-        if !self.store.command_committed(command).await? {
+        if self.store.command_outcome(command).await?.is_none() {
             return Ok(None);
         }
         match self.locate(call).await? {
@@ -273,4 +273,3 @@ impl From<StoreError> for Refusal {
         }
     }
 }
-

@@ -32,8 +32,8 @@ const FIRST_EPOCH: u64 = 1;
 #[derive(Debug, Clone)]
 pub struct StartRequest {
     pub start: Start,
-    /// Ring the members of the group, where no callees are named.
-    pub ring_group: bool,
+    /// Ring the callees, or the members of the group where none are named; else the group call waits for whoever joins.
+    pub ring: bool,
     /// The client chose the call's id: to repeat the command is to ask for the same call.
     pub own_id: bool,
     pub caller: Caller,
@@ -114,7 +114,9 @@ impl Node {
             // A group one does not belong to is as good as none.
             return Err(Refusal::new(ErrorCode::NotFound, "there is no such group"));
         }
-        if request.ring_group && request.start.callees.is_empty() {
+        if !request.ring {
+            request.start.callees.clear();
+        } else if request.start.callees.is_empty() {
             let room = (self.rules.max_participants as usize).saturating_sub(1);
             request.start.callees = members.iter().filter(|user| *user != initiator).take(room).cloned().collect();
         }

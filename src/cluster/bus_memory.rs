@@ -18,7 +18,10 @@ use super::{
     bus::{Bus, BusError, BusFault, BusHealth, BusLimits, BusStats, GuardedInbox, Inbox, MAX_MESSAGE_BYTES},
     outbox::{Outbox, Outlet, Waiting, outbox},
 };
-use crate::domain::ids::{NodeId, UserId};
+use crate::{
+    clock,
+    domain::ids::{NodeId, UserId},
+};
 
 /// What the nodes of one process share. Clones are the same hub.
 #[derive(Clone, Default)]
@@ -89,7 +92,7 @@ impl MemoryBus {
 
     fn leave(&self) {
         let mut closed_at = self.closed_at.write().unwrap_or_else(PoisonError::into_inner);
-        if closed_at.replace(Instant::now()).is_some() {
+        if closed_at.replace(clock::monotonic()).is_some() {
             return;
         }
         let mut members = self.hub.write();

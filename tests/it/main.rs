@@ -1,1 +1,27 @@
+//! The integration tests: one binary that drives real server processes over their public protocol.
+//!
+//! One file per behaviour; `support` holds what they share.
+
+#![allow(clippy::disallowed_methods, reason = "tests measure real time")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test that panics has failed, which is what it is for"
+)]
+
+mod browser;
 mod bus;
+mod calls_one_node;
+mod calls_two_nodes;
+mod config;
+mod fixtures;
+mod gateway;
+mod groups;
+mod panics;
+mod resume;
+mod scenarios;
+mod slow_client;
+mod store;
+mod support;

@@ -30,7 +30,10 @@ use crate::{
     clock,
     domain::{
         By, Call, CallId, Command, NodeId, Recorded, Rejection, SessionId, UserId,
-        call::{clash, decide},
+        call::{
+            decide,
+            glare::{Clash, clash},
+        },
     },
     wire::{CallObject, Frame, Refusal, frame::Writer},
 };
@@ -60,7 +63,11 @@ enum Job {
     Signal(SignalRequest),
     System(Command),
     /// Answer to an [`Ask::Attach`], once the participant is marked as back.
-    Attached { caller: Caller, resume: Option<Resume>, reply: Reply },
+    Attached {
+        caller: Caller,
+        resume: Option<Resume>,
+        reply: Reply,
+    },
 }
 
 /// See the module.
@@ -157,24 +164,26 @@ impl CallActor {
             return;
         };
         let stranger = self.call.participant(&caller.user).is_none();
-        if stranger && member.is_none() && !matches!(request.ask, Ask::Notice(_)) {
-            if let Some(group) = self.call.group.clone() {
-                self.busy = true;
-                let store = self.node.store.clone();
-                let user = caller.user;
-                let lookup = async move { store.is_member(&group, &user).await };
-                ctx.spawn(lookup.into_actor(self).map(move |found, actor, ctx| {
-                    actor.busy = false;
-                    match found {
-                        Ok(member) => actor.jobs.push_front(Job::AskAsMember(request, member)),
-                        Err(error) => {
-                            let _ = request.reply.send(Err(error.into()));
-                        }
+        if stranger
+            && member.is_none()
+            && !matches!(request.ask, Ask::Notice(_))
+            && let Some(group) = self.call.group.clone()
+        {
+            self.busy = true;
+            let store = self.node.store.clone();
+            let user = caller.user;
+            let lookup = async move { store.is_member(&group, &user).await };
+            ctx.spawn(lookup.into_actor(self).map(move |found, actor, ctx| {
+                actor.busy = false;
+                match found {
+                    Ok(member) => actor.jobs.push_front(Job::AskAsMember(request, member)),
+                    Err(error) => {
+                        let _ = request.reply.send(Err(error.into()));
                     }
-                    actor.pump(ctx);
-                }));
-                return;
-            }
+                }
+                actor.pump(ctx);
+            }));
+            return;
         }
         let member = member.unwrap_or(false);
         if stranger && !member && !matches!(request.ask, Ask::Notice(_)) {
@@ -184,8 +193,7 @@ impl CallActor {
         let Request { command, ask, reply, .. } = request;
         match ask {
             Ask::Do(asked) => {
-                let by =
-                    By::User { user: caller.user.clone(), device: caller.device.clone(), group_member: member };
+                let by = By::User { user: caller.user.clone(), device: caller.device.clone(), group_member: member };
                 self.perform(&by, &asked, Some(command), Some(caller), Some(reply), ctx);
             }
             Ask::Notice(noticed) => self.notice(&caller, noticed, command, reply, ctx),
@@ -210,25 +218,19 @@ impl CallActor {
                     self.jobs.push_front(Job::Attached { caller, resume, reply });
                 }
             }
-            Ask::Clash => {
-                use crate::domain::call::glare::Clash;
-                match clash(&self.call, &caller.user, &caller.device) {
-                    Clash::AlreadyIn => {
-                        let _ = reply.send(Ok(self.call_answer()));
-                    }
-                    Clash::Separate => {
-                        let _ = reply.send(Ok(Answer::Separate));
-                    }
-                    Clash::Merge(merged) => {
-                        let by = By::User {
-                            user: caller.user.clone(),
-                            device: caller.device.clone(),
-                            group_member: member,
-                        };
-                        self.perform(&by, &merged, Some(command), Some(caller), Some(reply), ctx);
-                    }
+            Ask::Clash => match clash(&self.call, &caller.user, &caller.device) {
+                Clash::AlreadyIn => {
+                    let _ = reply.send(Ok(self.call_answer()));
                 }
-            }
+                Clash::Separate => {
+                    let _ = reply.send(Ok(Answer::Separate));
+                }
+                Clash::Merge(merged) => {
+                    let by =
+                        By::User { user: caller.user.clone(), device: caller.device.clone(), group_member: member };
+                    self.perform(&by, &merged, Some(command), Some(caller), Some(reply), ctx);
+                }
+            },
         }
     }
 

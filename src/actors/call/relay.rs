@@ -124,8 +124,7 @@ impl CallActor {
 
     /// An answer has passed: the media of both is taken to work.
     fn note_answer(&mut self, call: &Call, from: &UserId, targets: &[&Participant]) {
-        let users: Vec<UserId> =
-            std::iter::once(from.clone()).chain(targets.iter().map(|p| p.user.clone())).collect();
+        let users: Vec<UserId> = std::iter::once(from.clone()).chain(targets.iter().map(|p| p.user.clone())).collect();
         let connecting = |user| call.participant(user).is_some_and(|p| p.status == ParticipantStatus::Connecting);
         if users.iter().any(connecting) {
             self.jobs.push_back(Job::System(Command::Connected { users }));

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use actix::{ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use futures_util::future::join_all;
 
-use super::{Caller, Held, Join, Member, Tracked, UserActor};
+use super::{Caller, Held, Join, Member, Tracked, UserActor, Welcome};
 use crate::{
     actors::{
         Answer, Ask, NodeHandle,
@@ -99,7 +99,11 @@ async fn attach(
 impl UserActor {
     fn open_calls(&self) -> Vec<CallId> {
         let concerns = |standing: &Standing| matches!(standing, Standing::Rung | Standing::Engaged { .. });
-        self.calls.iter().filter(|(_, t)| concerns(&t.standing) && !t.suppressed).map(|(call, _)| call.clone()).collect()
+        self.calls
+            .iter()
+            .filter(|(_, t)| concerns(&t.standing) && !t.suppressed)
+            .map(|(call, _)| call.clone())
+            .collect()
     }
 
     /// Remembers where the user stands in a call, as its owner said.
@@ -123,7 +127,7 @@ impl UserActor {
         }
     }
 
-    fn welcome(&mut self, session: &SessionId, welcome: Box<dyn FnOnce(&[Frame]) -> Frame + Send>, found: Found) {
+    fn welcome(&mut self, session: &SessionId, welcome: Welcome, found: Found) {
         for (call, attached) in &found.attached {
             self.track(call, attached);
         }

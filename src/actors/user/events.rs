@@ -10,7 +10,7 @@ use crate::{
         Answer, Ask,
         messages::{Delivery, Missed, Resume, Standing},
     },
-    domain::{CallId, busy::is_busy},
+    domain::{CallId, DeviceId, busy::is_busy},
     wire::render::Item,
 };
 
@@ -51,7 +51,8 @@ impl UserActor {
             }
             return;
         }
-        let hole = delivery.items.iter().find(|item| item.seq > tracked.seq).is_some_and(|item| item.prev > tracked.seq);
+        let hole =
+            delivery.items.iter().find(|item| item.seq > tracked.seq).is_some_and(|item| item.prev > tracked.seq);
         if hole {
             tracked.repairing = Some(vec![delivery.clone()]);
             self.repair(delivery.call.clone(), ctx);
@@ -152,16 +153,13 @@ impl Handler<DeliverSignal> for UserActor {
         if self.calls.get(&signal.call).is_some_and(|tracked| signal.epoch < tracked.epoch || tracked.suppressed) {
             return;
         }
-        let meant = |device| signal.device.as_ref().is_none_or(|only| only == device);
+        let meant = |device: &DeviceId| signal.device.as_ref().is_none_or(|only| only == device);
         for member in self.members.iter_mut().filter(|member| meant(&member.device)) {
             let frame = signal.frame.clone();
             match &mut member.holding {
-                Some(held) => held.push(Held::Signal {
-                    call: signal.call.clone(),
-                    epoch: signal.epoch,
-                    sig: signal.sig,
-                    frame,
-                }),
+                Some(held) => {
+                    held.push(Held::Signal { call: signal.call.clone(), epoch: signal.epoch, sig: signal.sig, frame })
+                }
                 None => member.outbox.push(frame),
             }
         }

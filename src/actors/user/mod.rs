@@ -22,6 +22,9 @@ use crate::{
     wire::{Frame, Refusal},
 };
 
+/// Makes a session's first frame from the call objects of the user's open calls.
+pub type Welcome = Box<dyn FnOnce(&[Frame]) -> Frame + Send>;
+
 /// A session that wants to hear of its user's calls.
 #[derive(actix::Message)]
 #[rtype(result = "()")]
@@ -32,7 +35,7 @@ pub struct Join {
     /// What the device says it has.
     pub resume: Vec<(CallId, Resume)>,
     /// Makes the session's first frame from the user's open calls.
-    pub welcome: Box<dyn FnOnce(&[Frame]) -> Frame + Send>,
+    pub welcome: Welcome,
     /// Answered when the welcome and what was missed have been pushed. Dropped: the actor is gone, ask the next.
     pub joined: oneshot::Sender<Result<(), Refusal>>,
 }
@@ -111,12 +114,7 @@ impl UserActor {
     }
 
     fn caller(&self, session: &SessionId, device: &DeviceId) -> Caller {
-        Caller {
-            user: self.user.clone(),
-            device: device.clone(),
-            session: session.clone(),
-            node: self.node.id.clone(),
-        }
+        Caller { user: self.user.clone(), device: device.clone(), session: session.clone(), node: self.node.id.clone() }
     }
 
     /// Takes a session out, and tells the owners of calls that its device is in.

@@ -5,7 +5,7 @@
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use redis::{
@@ -14,7 +14,10 @@ use redis::{
 };
 use tokio::sync::{Notify, watch};
 
-use crate::cluster::bus::{BusFault, BusHealth};
+use crate::{
+    clock,
+    cluster::bus::{BusFault, BusHealth},
+};
 
 /// For connecting, TLS and the greeting together. Shorter fails on a busy Redis far away; longer delays the return after a
 /// silent one, since an attempt made while it is silent must first run out.
@@ -137,7 +140,7 @@ pub(super) struct Links {
 
 impl Links {
     pub(super) fn new() -> Self {
-        let health = BusHealth::Down { since: Instant::now(), fault: BusFault::Starting };
+        let health = BusHealth::Down { since: clock::monotonic(), fault: BusFault::Starting };
         Self { faults: Mutex::new([Some(BusFault::Starting); 2]), health: watch::Sender::new(health) }
     }
 
@@ -182,7 +185,7 @@ impl Links {
                     let (fault, error) = (broken.fault.as_str(), &broken.detail);
                     tracing::warn!(bus = "redis", fault, %error, "bus connection lost");
                 }
-                Instant::now()
+                clock::monotonic()
             }
         };
         self.health.send_replace(BusHealth::Down { since, fault: broken.fault });

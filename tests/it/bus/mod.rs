@@ -3,4 +3,3 @@
 mod conformance;
 mod recorder;
 mod redis_faults;
-mod redis_server;

@@ -16,7 +16,7 @@ use carillon::{
     secret::Secret,
 };
 
-use super::redis_server::RedisServer;
+use crate::support::redis::Instance as RedisServer;
 
 /// Far more than anything here takes; reached only by a failure.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -125,7 +125,7 @@ pub struct OnRedis;
 
 impl Factory for OnRedis {
     async fn make(nodes: usize, limits: BusLimits) -> Nodes {
-        let redis = RedisServer::start().await;
+        let redis = RedisServer::start();
         let mut made: Vec<Node> = Vec::new();
         for n in 0..nodes {
             let (id, inbox) = (node_id(n), Arc::new(Recorder::default()));

@@ -17,10 +17,9 @@ use carillon::{
     secret::Secret,
 };
 
-use super::{
-    recorder::{Heard, Node, PATIENCE, Recorder, nodes_on, redis_bus, user, wait_until},
-    redis_server::RedisServer,
-};
+use crate::support::redis::Instance as RedisServer;
+
+use super::recorder::{Heard, Node, PATIENCE, Recorder, nodes_on, redis_bus, user, wait_until};
 
 fn text(text: &'static str) -> Bytes {
     Bytes::from_static(text.as_bytes())
@@ -52,7 +51,7 @@ fn resubscribed(node: &Node<RedisBus>) -> usize {
 
 #[tokio::test]
 async fn after_redis_was_killed_and_started_empty_all_is_subscribed_again_and_the_inbox_told() {
-    let mut redis = RedisServer::start().await;
+    let redis = RedisServer::start();
     let nodes = nodes_on(&redis, 2).await;
     let [a, b] = &nodes[..] else { unreachable!() };
     let users: Vec<_> = (0..3000).map(|n| user(&format!("user {n}"))).collect();
@@ -74,7 +73,7 @@ async fn after_redis_was_killed_and_started_empty_all_is_subscribed_again_and_th
     b.bus.unsubscribe_user(&users[0]);
     assert!(asked.elapsed() < Duration::from_millis(500), "nobody waits for a bus known to be down");
 
-    redis.start_again().await;
+    redis.start_again();
     for node in [a, b] {
         node.inbox.wait_for_one(&Heard::Resubscribed).await;
         assert!(node.bus.wait_until_up(PATIENCE).await);
@@ -92,7 +91,7 @@ async fn after_redis_was_killed_and_started_empty_all_is_subscribed_again_and_th
 
 #[tokio::test]
 async fn a_redis_that_falls_silent_is_noticed_by_ping_and_recovers() {
-    let redis = RedisServer::start().await;
+    let redis = RedisServer::start();
     let nodes = nodes_on(&redis, 2).await;
     let [a, b] = &nodes[..] else { unreachable!() };
     b.bus.subscribe_user(&user("ada")).await.unwrap();
@@ -121,7 +120,7 @@ async fn a_redis_that_falls_silent_is_noticed_by_ping_and_recovers() {
 
 #[tokio::test]
 async fn a_cut_subscriber_connection_is_made_again_while_publishing_goes_on() {
-    let redis = RedisServer::start().await;
+    let redis = RedisServer::start();
     let nodes = nodes_on(&redis, 2).await;
     let [a, b] = &nodes[..] else { unreachable!() };
     b.bus.subscribe_user(&user("ada")).await.unwrap();
@@ -158,7 +157,7 @@ fn without_goodbye(redis: &RedisServer) -> String {
 
 #[tokio::test]
 async fn zero_is_not_claimed_when_the_own_subscription_was_lost_unnoticed() {
-    let redis = RedisServer::start().await;
+    let redis = RedisServer::start();
     let nodes = nodes_on(&redis, 1).await;
     let (ada, inbox) = (user("ada"), Arc::new(Recorder::default()));
     let id = NodeId::new("behind-proxy").unwrap();
@@ -180,7 +179,7 @@ async fn zero_is_not_claimed_when_the_own_subscription_was_lost_unnoticed() {
 
 #[tokio::test]
 async fn a_bus_started_before_redis_connects_when_redis_comes() {
-    let mut redis = RedisServer::start().await;
+    let redis = RedisServer::start();
     redis.kill();
     let inbox = Arc::new(Recorder::default());
     let id = NodeId::new("early").unwrap();
@@ -188,7 +187,7 @@ async fn a_bus_started_before_redis_connects_when_redis_comes() {
     assert_eq!(bus.subscribe_user(&user("ada")).await, Err(BusError::Unavailable));
     assert!(!bus.wait_until_up(Duration::from_millis(300)).await);
     assert!(matches!(bus.health(), BusHealth::Down { fault: BusFault::Unreachable, .. }));
-    redis.start_again().await;
+    redis.start_again();
     assert!(bus.wait_until_up(PATIENCE).await);
     inbox.wait_for_one(&Heard::Resubscribed).await;
     assert_eq!(bus.online(&[user("ada")]).await, Ok(vec![true]));
@@ -196,7 +195,7 @@ async fn a_bus_started_before_redis_connects_when_redis_comes() {
 
 #[tokio::test]
 async fn a_frame_of_another_version_is_counted_and_dropped() {
-    let redis = RedisServer::start().await;
+    let redis = RedisServer::start();
     let nodes = nodes_on(&redis, 2).await;
     let [a, b] = &nodes[..] else { unreachable!() };
     redis.ask("PUBLISH carillon:test:node:node-1 \"\\x02whatever\"").unwrap();
@@ -209,7 +208,7 @@ async fn a_frame_of_another_version_is_counted_and_dropped() {
 
 #[tokio::test]
 async fn messages_sent_together_share_a_write() {
-    let redis = RedisServer::start().await;
+    let redis = RedisServer::start();
     let nodes = nodes_on(&redis, 2).await;
     let [a, b] = &nodes[..] else { unreachable!() };
     for _ in 0..5000 {
@@ -223,7 +222,7 @@ async fn messages_sent_together_share_a_write() {
 
 #[tokio::test]
 async fn wrong_credentials_are_named_and_right_ones_taken() {
-    let redis = RedisServer::start().await;
+    let redis = RedisServer::start();
     assert!(redis.ask("CONFIG SET requirepass s3cret").unwrap().starts_with("+OK"));
     let id = NodeId::new("guest").unwrap();
     for (url, wanted) in [

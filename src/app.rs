@@ -1,0 +1,186 @@
+//! Puts the parts together: the one place that sees everything.
+
+use std::{sync::Arc, time::Duration};
+
+use actix::Arbiter;
+use actix_web::{App, HttpServer, web};
+use anyhow::Context;
+use dashmap::DashMap;
+
+use crate::{
+    actors::{Node, NodeHandle, inbox::Inbox, node, sweepers},
+    clock,
+    cluster::{
+        bus::{Bus, BusLimits},
+        bus_memory::{MemoryBus, MemoryHub},
+        bus_redis::{RedisBus, RedisBusConfig},
+    },
+    config::{BusyPolicy, Database, Settings},
+    domain::{NodeId, Rules, UserId, busy},
+    gateway::{
+        Gateway,
+        auth::{TokenRequest, Verifier, mint},
+        heartbeat, rest, web as pages, ws,
+    },
+    secret::Secret,
+    shutdown,
+    store::{self, NodeInfo, Store, StoreOptions},
+};
+
+/// How long the links that a development node prints are good.
+const DEV_TOKEN_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+/// How many connections one worker accepts. The process's limit of open files is met before it on most machines.
+const MAX_CONNECTIONS: usize = 200_000;
+/// Connections that wait to be accepted. A storm of reconnecting clients must not be refused by the kernel.
+const BACKLOG: u32 = 4096;
+/// How long the server waits for its last requests when it stops.
+const STOP_PATIENCE_SECS: u64 = 2;
+
+/// Runs a node until it is told to stop.
+pub async fn serve(settings: Settings) -> anyhow::Result<()> {
+    let url = database_url(&settings.database);
+    store::migrate(&url).await.context("the database could not be migrated")?;
+    let options = StoreOptions { connections: settings.db_connections as usize };
+    let store = Store::open(&url, options).await.context("the database could not be opened")?;
+    let id = node_id(settings.node_name.as_deref())?;
+    let info = NodeInfo { version: env!("CARGO_PKG_VERSION").to_owned(), address: None };
+    store.register_node(&id, settings.node_lease, &info).await.context("the node could not be entered")?;
+
+    let node = Node::new(id.clone(), store.clone(), rules(&settings), busy_policy(settings.busy_policy));
+    let bus = join_bus(&settings, &node).await?;
+    let gateway = web::Data::new(Gateway {
+        node: node.clone(),
+        verifier: Verifier::start(settings.auth.clone()).context("tokens cannot be checked")?,
+        sockets: DashMap::new(),
+        ping_interval: settings.ping_interval,
+        allowed_origins: settings.allowed_origins.clone(),
+        stun_urls: settings.stun_urls.clone(),
+    });
+
+    let (workers_node, workers_gateway) = (node.clone(), gateway.clone());
+    let server = HttpServer::new(move || {
+        // Runs once on each worker's thread.
+        node::this_thread_runs_actors();
+        workers_node.add_arbiter(Arbiter::current());
+        App::new()
+            .app_data(workers_gateway.clone())
+            .route("/ws", web::get().to(ws::upgrade))
+            .configure(rest::routes)
+            .configure(pages::routes)
+    })
+    .on_connect(ws::on_connect)
+    .workers(settings.workers)
+    .max_connections(MAX_CONNECTIONS)
+    .backlog(BACKLOG)
+    .shutdown_timeout(STOP_PATIENCE_SECS)
+    .shutdown_signal(shutdown::asked_to_stop(gateway.clone().into_inner()))
+    .bind(settings.listen)
+    .with_context(|| format!("CARILLON_LISTEN: cannot listen on {}", settings.listen))?;
+
+    let address = server.addrs().first().copied().unwrap_or(settings.listen);
+    tokio::task::spawn_local(heartbeat::run(gateway.clone().into_inner()));
+    tokio::task::spawn_local(sweepers::run(node.clone()));
+    tokio::task::spawn_local(keep_lease(node.clone(), settings.node_lease, info));
+    tracing::info!(address = %address, node.id = %id, version = env!("CARGO_PKG_VERSION"), "listening");
+    if settings.dev {
+        print_links(&settings, &address.to_string());
+    }
+    let served = server.run().await;
+
+    tracing::info!(node.id = %id, "stopping");
+    bus.shutdown().await;
+    if let Err(error) = store.end_node(&id).await {
+        tracing::warn!(node.id = %id, %error, "the node's lease could not be ended; it runs out by itself");
+    }
+    store.close().await;
+    served.context("the server failed")
+}
+
+/// Brings the database's tables up to date.
+pub async fn migrate(settings: Settings) -> anyhow::Result<()> {
+    let applied = store::migrate(&database_url(&settings.database)).await?;
+    tracing::info!(migrations = applied.len(), versions = applied.join(" "), "the database is up to date");
+    Ok(())
+}
+
+fn database_url(database: &Database) -> Secret {
+    match database {
+        Database::Postgres(url) => url.clone(),
+        Database::Sqlite(path) => Secret::new(format!("sqlite:{}", path.display())),
+    }
+}
+
+fn node_id(name: Option<&str>) -> anyhow::Result<NodeId> {
+    let run = uuid::Uuid::new_v4().simple().to_string();
+    let run = run.get(..12).unwrap_or(&run);
+    Ok(NodeId::new(format!("{}-{run}", name.unwrap_or("node")))?)
+}
+
+fn rules(settings: &Settings) -> Rules {
+    Rules {
+        ring_timeout: settings.ring_timeout,
+        connect_timeout: settings.connect_timeout,
+        reconnect_grace: settings.reconnect_grace,
+        max_participants: settings.max_participants,
+    }
+}
+
+fn busy_policy(policy: BusyPolicy) -> busy::BusyPolicy {
+    match policy {
+        BusyPolicy::Reject => busy::BusyPolicy::Reject,
+        BusyPolicy::CallWaiting => busy::BusyPolicy::CallWaiting,
+    }
+}
+
+async fn join_bus(settings: &Settings, node: &NodeHandle) -> anyhow::Result<Arc<dyn Bus>> {
+    let inbox = Inbox::new(node.clone());
+    let limits = BusLimits::default();
+    let bus: Arc<dyn Bus> = match &settings.redis_url {
+        Some(url) => {
+            let config =
+                RedisBusConfig { url: url.clone(), cluster: settings.cluster.clone(), node: node.id.clone(), limits };
+            let bus = RedisBus::start(config, inbox).context("REDIS_URL")?;
+            if !bus.wait_until_up(Duration::from_secs(5)).await {
+                tracing::warn!(node.id = %node.id, "redis is not there yet; calls between nodes wait for it");
+            }
+            Arc::new(bus)
+        }
+        None => Arc::new(MemoryBus::join(&MemoryHub::new(), node.id.clone(), limits, inbox)?),
+    };
+    node.join_bus(bus.clone());
+    Ok(bus)
+}
+
+/// Renews the node's lease, three times in its length.
+async fn keep_lease(node: NodeHandle, lease: Duration, info: NodeInfo) {
+    let mut turns = tokio::time::interval(lease.mul_f64(0.3));
+    turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        turns.tick().await;
+        match node.store.renew_lease(&node.id, lease).await {
+            Ok(true) => {}
+            Ok(false) => {
+                tracing::warn!(node.id = %node.id, "the node's lease had run out; entering it anew");
+                if let Err(error) = node.store.register_node(&node.id, lease, &info).await {
+                    tracing::warn!(node.id = %node.id, %error, "the node could not be entered anew");
+                }
+            }
+            Err(error) => tracing::warn!(node.id = %node.id, %error, "the node's lease could not be renewed"),
+        }
+    }
+}
+
+/// Two links to try a call with, on standard output: they hold tokens, which the log must not.
+#[allow(clippy::print_stdout, reason = "a token must not go into the log")]
+fn print_links(settings: &Settings, address: &str) {
+    println!("\nCarillon runs in development mode. Open these two links in two tabs, and call:\n");
+    for name in ["alice", "bob"] {
+        let Ok(user) = UserId::new(name) else { continue };
+        let request = TokenRequest { user, name: None, admin: false, ttl: DEV_TOKEN_TTL };
+        match mint(&settings.auth, &request, clock::now()) {
+            Ok(token) => println!("  {name:<6} http://{address}/#token={token}"),
+            Err(error) => println!("  no link for {name}: {error}"),
+        }
+    }
+    println!();
+}

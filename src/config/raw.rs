@@ -1,0 +1,227 @@
+//! The settings as text: names, flags, defaults and the help that `carillon --help` prints.
+//!
+//! Owns the names. Judges nothing: every value is text here, and `validate.rs` says what is wrong with it, in one way
+//! for flags and environment, and without the value where that is a secret.
+//!
+//! A variable `CARILLON_X_Y` is also the flag `--carillon-x-y`, for short `--x-y`; `DATABASE_URL` is `--database-url`.
+//! A flag wins over the environment. A variable that is set to nothing counts as not set.
+
+use clap::Args;
+
+use crate::secret::Secret;
+
+/// Every setting, as it was given or by default.
+#[derive(Debug, Clone, Args)]
+pub struct RawSettings {
+    #[command(flatten)]
+    pub(super) node: NodeArgs,
+    #[command(flatten)]
+    pub(super) store: StoreArgs,
+    #[command(flatten)]
+    pub(super) token: KeyArgs,
+    #[command(flatten)]
+    pub(super) call: CallArgs,
+    #[command(flatten)]
+    pub(super) media: MediaArgs,
+    #[command(flatten)]
+    pub(super) log: LogArgs,
+}
+
+/// The node itself.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Node")]
+pub(super) struct NodeArgs {
+    /// Address and port to listen on. Port 0 takes a free one.
+    #[arg(long = "carillon-listen", visible_alias = "listen", env = "CARILLON_LISTEN", hide_env_values = true)]
+    #[arg(value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    pub(super) listen: String,
+
+    /// Pages that may open a socket here, besides the node's own: origins such as https://app.example, separated by
+    /// commas. Empty: the node's own page only.
+    #[arg(long = "carillon-allowed-origins", visible_alias = "allowed-origins", env = "CARILLON_ALLOWED_ORIGINS")]
+    #[arg(value_name = "ORIGINS", hide_env_values = true)]
+    pub(super) allowed_origins: Option<String>,
+
+    /// Threads that serve connections, 1 to 64. One is best: a signal whose sender and receiver share a thread costs
+    /// half of one that changes threads. To use more cores, run more nodes.
+    #[arg(long = "carillon-workers", visible_alias = "workers", env = "CARILLON_WORKERS", hide_env_values = true)]
+    #[arg(value_name = "THREADS", default_value = "1")]
+    pub(super) workers: String,
+
+    /// The beginning of this node's id in logs and in the database; every run adds a random end to it. At most 64 of
+    /// letters, digits and ._~:@=+- (default: random only).
+    #[arg(long = "carillon-node-id", visible_alias = "node-id", env = "CARILLON_NODE_ID", hide_env_values = true)]
+    #[arg(value_name = "NAME")]
+    pub(super) node_id: Option<String>,
+
+    /// Seconds between the server's pings, 1 to 120; a session that misses two is over.
+    #[arg(long = "carillon-ping-interval-secs", visible_alias = "ping-interval-secs")]
+    #[arg(env = "CARILLON_PING_INTERVAL_SECS", hide_env_values = true)]
+    #[arg(value_name = "SECONDS", default_value = "20")]
+    pub(super) ping_interval_secs: String,
+
+    /// Seconds that a stopping node gives its sessions to move to other nodes, 0 to 600.
+    #[arg(long = "carillon-drain-secs", visible_alias = "drain-secs", env = "CARILLON_DRAIN_SECS")]
+    #[arg(value_name = "SECONDS", default_value = "10", hide_env_values = true)]
+    pub(super) drain_secs: String,
+
+    /// Rate limits per user and address: on or off. Off is for benchmarks.
+    #[arg(long = "carillon-rate-limits", visible_alias = "rate-limits", env = "CARILLON_RATE_LIMITS")]
+    #[arg(value_name = "ON|OFF", default_value = "on", hide_env_values = true)]
+    pub(super) rate_limits: String,
+
+    /// Development mode: without a key for tokens, makes a secret and keeps it in carillon-dev.secret beside the
+    /// database. On loopback addresses only, unless a key is set. It is the default of `carillon` without any argument
+    /// and without a key.
+    #[arg(long = "dev", visible_alias = "carillon-dev", env = "CARILLON_DEV", hide_env_values = true)]
+    #[arg(value_name = "ON|OFF", num_args = 0..=1, require_equals = true, default_missing_value = "on")]
+    pub(super) dev: Option<String>,
+}
+
+/// Where state lives.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Storage and cluster")]
+pub(super) struct StoreArgs {
+    /// The database: postgres://user:password@host/name, or sqlite:PATH for a single node.
+    #[arg(long = "database-url", env = "DATABASE_URL", hide_env_values = true)]
+    #[arg(value_name = "URL", default_value = "sqlite:carillon.db")]
+    pub(super) database_url: Secret,
+
+    /// Connections to PostgreSQL that serve calls, 1 to 128; two more are for leases and locks.
+    #[arg(long = "carillon-db-connections", visible_alias = "db-connections", env = "CARILLON_DB_CONNECTIONS")]
+    #[arg(value_name = "CONNECTIONS", default_value = "8", hide_env_values = true)]
+    pub(super) db_connections: String,
+
+    /// Redis, for a cluster of several nodes: redis://… or rediss://… (TLS); needs PostgreSQL. Empty: this node alone.
+    #[arg(long = "redis-url", env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
+    pub(super) redis_url: Option<Secret>,
+
+    /// The cluster's name: the beginning of its channels in Redis, so that several may share one. At most 64 of
+    /// letters, digits and ._-
+    #[arg(long = "carillon-cluster", visible_alias = "cluster", env = "CARILLON_CLUSTER", hide_env_values = true)]
+    #[arg(value_name = "NAME", default_value = "carillon")]
+    pub(super) cluster: String,
+
+    /// Seconds after which a node that gives no sign of life loses its calls to others, 2 to 60. The same on all
+    /// nodes.
+    #[arg(long = "carillon-node-lease-secs", visible_alias = "node-lease-secs", env = "CARILLON_NODE_LEASE_SECS")]
+    #[arg(value_name = "SECONDS", default_value = "5", hide_env_values = true)]
+    pub(super) node_lease_secs: String,
+}
+
+/// Who may do what.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Tokens and keys (at least one of secret, public key, JWKS)")]
+pub(super) struct KeyArgs {
+    /// Secret of HS256 tokens, at least 16 bytes, better 32. Rather in the environment than as a flag.
+    #[arg(long = "carillon-jwt-secret", visible_alias = "jwt-secret", env = "CARILLON_JWT_SECRET")]
+    #[arg(value_name = "SECRET", hide_env_values = true)]
+    pub(super) jwt_secret: Option<Secret>,
+
+    /// File with a public key in PEM: RSA (tokens of RS256), EC P-256 (ES256) or Ed25519 (EdDSA).
+    #[arg(long = "carillon-jwt-public-key", visible_alias = "jwt-public-key", env = "CARILLON_JWT_PUBLIC_KEY")]
+    #[arg(value_name = "FILE", hide_env_values = true)]
+    pub(super) jwt_public_key: Option<String>,
+
+    /// Address of a key server (JWKS): https, or http on a loopback address. Fetched at most once a minute.
+    #[arg(long = "carillon-jwks-url", visible_alias = "jwks-url", env = "CARILLON_JWKS_URL")]
+    #[arg(value_name = "URL", hide_env_values = true)]
+    pub(super) jwks_url: Option<String>,
+
+    /// The issuer (`iss`) that tokens must name. Empty: not looked at.
+    #[arg(long = "carillon-jwt-issuer", visible_alias = "jwt-issuer", env = "CARILLON_JWT_ISSUER")]
+    #[arg(value_name = "TEXT", hide_env_values = true)]
+    pub(super) jwt_issuer: Option<String>,
+
+    /// The audience (`aud`) that tokens must name. Empty: not looked at.
+    #[arg(long = "carillon-jwt-audience", visible_alias = "jwt-audience", env = "CARILLON_JWT_AUDIENCE")]
+    #[arg(value_name = "TEXT", hide_env_values = true)]
+    pub(super) jwt_audience: Option<String>,
+
+    /// Seconds that the clock of whoever makes tokens may be off, 0 to 300.
+    #[arg(long = "carillon-jwt-leeway-secs", visible_alias = "jwt-leeway-secs", env = "CARILLON_JWT_LEEWAY_SECS")]
+    #[arg(value_name = "SECONDS", default_value = "5", hide_env_values = true)]
+    pub(super) jwt_leeway_secs: String,
+
+    /// Key of the service API, at least 16 bytes, sent as `Authorization: Bearer`. Empty: the service API refuses all.
+    #[arg(long = "carillon-service-key", visible_alias = "service-key", env = "CARILLON_SERVICE_KEY")]
+    #[arg(value_name = "KEY", hide_env_values = true)]
+    pub(super) service_key: Option<Secret>,
+}
+
+/// The rules of calls.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Calls")]
+pub(super) struct CallArgs {
+    /// Seconds a call rings before it is missed, 1 to 600.
+    #[arg(long = "carillon-ring-timeout-secs", visible_alias = "ring-timeout-secs")]
+    #[arg(env = "CARILLON_RING_TIMEOUT_SECS", hide_env_values = true)]
+    #[arg(value_name = "SECONDS", default_value = "45")]
+    pub(super) ring_timeout_secs: String,
+
+    /// Seconds an accepted call has to connect, 1 to 600.
+    #[arg(long = "carillon-connect-timeout-secs", visible_alias = "connect-timeout-secs")]
+    #[arg(env = "CARILLON_CONNECT_TIMEOUT_SECS", hide_env_values = true)]
+    #[arg(value_name = "SECONDS", default_value = "30")]
+    pub(super) connect_timeout_secs: String,
+
+    /// Seconds a participant whose connection broke has to come back, 0 to 300.
+    #[arg(long = "carillon-reconnect-grace-secs", visible_alias = "reconnect-grace-secs")]
+    #[arg(env = "CARILLON_RECONNECT_GRACE_SECS", hide_env_values = true)]
+    #[arg(value_name = "SECONDS", default_value = "15")]
+    pub(super) reconnect_grace_secs: String,
+
+    /// What happens to a call for somebody who is in one: reject (the caller hears busy) or call_waiting (it rings).
+    #[arg(long = "carillon-busy-policy", visible_alias = "busy-policy", env = "CARILLON_BUSY_POLICY")]
+    #[arg(value_name = "REJECT|CALL_WAITING", default_value = "reject", hide_env_values = true)]
+    pub(super) busy_policy: String,
+
+    /// The most participants of a call, 2 to 1000.
+    #[arg(long = "carillon-max-participants", visible_alias = "max-participants", env = "CARILLON_MAX_PARTICIPANTS")]
+    #[arg(value_name = "PARTICIPANTS", default_value = "100", hide_env_values = true)]
+    pub(super) max_participants: String,
+}
+
+/// What media needs.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Media")]
+pub(super) struct MediaArgs {
+    /// STUN servers for clients, separated by commas: stun:host:port. Empty: none, which is enough within one network.
+    #[arg(long = "stun-urls", env = "STUN_URLS", hide_env_values = true, value_name = "URLS")]
+    pub(super) stun_urls: Option<String>,
+
+    /// TURN servers for clients, separated by commas: turn:host:port?transport=udp or turns:… Needs TURN_SECRET.
+    #[arg(long = "turn-urls", env = "TURN_URLS", hide_env_values = true, value_name = "URLS")]
+    pub(super) turn_urls: Option<String>,
+
+    /// The secret shared with the TURN servers (coturn's static-auth-secret). Needs TURN_URLS.
+    #[arg(long = "turn-secret", env = "TURN_SECRET", hide_env_values = true, value_name = "SECRET")]
+    pub(super) turn_secret: Option<Secret>,
+
+    /// LiveKit server: wss://… or ws://… Needs LIVEKIT_API_KEY and LIVEKIT_API_SECRET.
+    #[arg(long = "livekit-url", env = "LIVEKIT_URL", hide_env_values = true, value_name = "URL")]
+    pub(super) livekit_url: Option<String>,
+
+    /// LiveKit's API key.
+    #[arg(long = "livekit-api-key", env = "LIVEKIT_API_KEY", hide_env_values = true, value_name = "KEY")]
+    pub(super) livekit_api_key: Option<String>,
+
+    /// LiveKit's API secret.
+    #[arg(long = "livekit-api-secret", env = "LIVEKIT_API_SECRET", hide_env_values = true, value_name = "SECRET")]
+    pub(super) livekit_api_secret: Option<Secret>,
+}
+
+/// What is written to standard error.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Logs")]
+pub(super) struct LogArgs {
+    /// What is logged: a level (error, warn, info, debug, trace), or levels by module such as info,carillon=debug.
+    #[arg(long = "rust-log", env = "RUST_LOG", hide_env_values = true)]
+    #[arg(value_name = "FILTER", default_value = "info")]
+    pub(super) rust_log: String,
+
+    /// How: json (one object a line) or pretty (for people) (default: pretty on a terminal, json otherwise).
+    #[arg(long = "carillon-log-format", visible_alias = "log-format", env = "CARILLON_LOG_FORMAT")]
+    #[arg(value_name = "JSON|PRETTY", hide_env_values = true)]
+    pub(super) log_format: Option<String>,
+}

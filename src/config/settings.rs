@@ -1,0 +1,126 @@
+//! The settings after they were judged: typed, within their bounds, consistent with each other.
+
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+
+use crate::{gateway::auth::AuthSettings, secret::Secret};
+
+/// Every setting of a node. `Debug` shows no secret.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where state lives.
+    pub database: Database,
+    /// Connections that serve calls (PostgreSQL), besides those for leases and locks.
+    pub db_connections: u32,
+    /// The bus of a cluster; `None`: a single node, in-process.
+    pub redis_url: Option<Secret>,
+    /// The beginning of this cluster's channels in Redis.
+    pub cluster: String,
+    /// The beginning of the node's id; the run adds a random end.
+    pub node_name: Option<String>,
+    /// After how long without renewal a node loses its calls.
+    pub node_lease: Duration,
+    /// How tokens and the service key are checked.
+    pub auth: AuthSettings,
+    /// Origins that may open a socket besides our own page, normalized (see `gateway::auth::origin_allowed`).
+    pub allowed_origins: Vec<String>,
+    /// How long a call rings.
+    pub ring_timeout: Duration,
+    /// How long an accepted call may take to connect.
+    pub connect_timeout: Duration,
+    /// How long a participant without a connection stays in the call.
+    pub reconnect_grace: Duration,
+    /// What happens to a call for somebody who is in one.
+    pub busy_policy: BusyPolicy,
+    /// The most participants of a call.
+    pub max_participants: u32,
+    /// How long a stopping node waits for its sessions to move.
+    pub drain: Duration,
+    /// Whether rate limits are in force.
+    pub rate_limits: bool,
+    /// Between two pings of the server.
+    pub ping_interval: Duration,
+    /// Threads that serve connections.
+    pub workers: usize,
+    /// LiveKit, if calls may be escalated to it.
+    pub livekit: Option<LiveKit>,
+    /// TURN servers and the secret shared with them.
+    pub turn: Option<Turn>,
+    /// STUN servers for clients.
+    pub stun_urls: Vec<String>,
+    /// What is logged, and how.
+    pub log: LogSettings,
+    /// Development mode: print ready links.
+    pub dev: bool,
+    /// What the operator should know, to be logged once the log is there. No secret in them.
+    pub warnings: Vec<String>,
+}
+
+/// Where state lives.
+#[derive(Debug, Clone)]
+pub enum Database {
+    /// The whole connection string; it may hold a password.
+    Postgres(Secret),
+    /// The file of the embedded database.
+    Sqlite(PathBuf),
+}
+
+/// What happens to a call for somebody who is in one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BusyPolicy {
+    /// The caller hears busy.
+    Reject,
+    /// It rings nevertheless.
+    CallWaiting,
+}
+
+/// A LiveKit server.
+#[derive(Debug, Clone)]
+pub struct LiveKit {
+    /// `ws://`, `wss://`, `http://` or `https://`.
+    pub url: String,
+    /// The API key; not secret, it stands in every token.
+    pub api_key: String,
+    /// What tokens for it are signed with.
+    pub api_secret: Secret,
+}
+
+/// TURN servers.
+#[derive(Debug, Clone)]
+pub struct Turn {
+    /// `turn:` and `turns:` addresses, at least one.
+    pub urls: Vec<String>,
+    /// What short-lived credentials are derived from.
+    pub secret: Secret,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone)]
+pub struct LogSettings {
+    /// A filter that `tracing_subscriber::EnvFilter` takes.
+    pub filter: String,
+    /// One object a line, or for people.
+    pub format: LogFormat,
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// One line of text for people.
+    Pretty,
+}
+
+/// What is wrong with the settings, one line each; none holds a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingsError(pub Vec<String>);
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+impl std::error::Error for SettingsError {}

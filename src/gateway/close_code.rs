@@ -1,0 +1,75 @@
+//! Close codes of the protocol: when each is used, and when a client may come back.
+
+use actix_web_actors::ws;
+
+use crate::actors::CloseCause;
+
+/// Why a socket is closed by the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Close {
+    /// No or no good credentials, or no hello in time.
+    Unauthenticated,
+    TokenExpired,
+    /// A newer session of the same device.
+    Replaced,
+    /// The client does not read.
+    TooSlow,
+    /// A frame over the bound.
+    TooBig,
+    /// The node leaves, or cannot serve now; come back after so many milliseconds.
+    Restarting {
+        retry_after_ms: u64,
+    },
+    /// What came was no WebSocket.
+    Protocol,
+}
+
+impl Close {
+    /// The node cannot serve this session now.
+    pub const RETRY_SOON: Self = Self::Restarting { retry_after_ms: 1_000 };
+
+    /// The code on the wire, its name, and how long the client is to wait before it comes back, in milliseconds; no
+    /// time: not with the same credentials.
+    const fn parts(self) -> (u16, &'static str, Option<u64>) {
+        match self {
+            Self::Unauthenticated => (4001, "unauthenticated", None),
+            Self::TokenExpired => (4002, "token_expired", None),
+            Self::Replaced => (4003, "replaced", None),
+            Self::TooSlow => (4008, "too_slow", Some(1_000)),
+            Self::TooBig => (4009, "too_big", Some(1_000)),
+            Self::Restarting { retry_after_ms } => (1012, "restarting", Some(retry_after_ms)),
+            Self::Protocol => (1002, "protocol_error", Some(5_000)),
+        }
+    }
+
+    /// The reason as sent: JSON, so that a client can read `retryAfterMs`.
+    pub fn reason(self) -> ws::CloseReason {
+        let (code, name, retry_after) = self.parts();
+        let retry = retry_after.map(|ms| format!(",\"retryAfterMs\":{ms}")).unwrap_or_default();
+        ws::CloseReason { code: code.into(), description: Some(format!("{{\"code\":\"{name}\"{retry}}}")) }
+    }
+}
+
+impl From<CloseCause> for Close {
+    fn from(cause: CloseCause) -> Self {
+        match cause {
+            CloseCause::Replaced => Self::Replaced,
+            CloseCause::TryAgain => Self::RETRY_SOON,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_says_when_to_come_back_and_fits_a_close_frame() {
+        let reason = Close::RETRY_SOON.reason();
+        assert_eq!(u16::from(reason.code), 1012);
+        assert_eq!(reason.description.as_deref(), Some(r#"{"code":"restarting","retryAfterMs":1000}"#));
+        let last = Close::TokenExpired.reason();
+        assert_eq!(last.description.as_deref(), Some(r#"{"code":"token_expired"}"#));
+        assert!(reason.description.unwrap().len() <= 123);
+    }
+}

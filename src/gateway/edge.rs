@@ -1,0 +1,46 @@
+//! What all sessions and requests of this node share.
+
+use std::{sync::Arc, time::Duration};
+
+use dashmap::DashMap;
+use serde::Serialize;
+
+use super::{auth::Verifier, socket::Socket};
+use crate::{
+    actors::NodeHandle,
+    domain::{CallMode, SessionId},
+};
+
+/// The edge of one node.
+pub struct Gateway {
+    pub node: NodeHandle,
+    pub verifier: Verifier,
+    /// Every open socket, also before its hello.
+    pub sockets: DashMap<SessionId, Arc<Socket>>,
+    /// How long an idle client is left in peace.
+    pub ping_interval: Duration,
+    /// Origins besides our own page's that may open a socket.
+    pub allowed_origins: Vec<String>,
+    pub stun_urls: Vec<String>,
+}
+
+/// `media` of the protocol: how a client's media finds its way.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Media {
+    mode: CallMode,
+    ice_servers: Vec<IceServer>,
+}
+
+#[derive(Debug, Serialize)]
+struct IceServer {
+    urls: Vec<String>,
+}
+
+impl Gateway {
+    /// What a participant of a peer-to-peer call needs.
+    pub fn media(&self) -> Media {
+        let stun = (!self.stun_urls.is_empty()).then(|| IceServer { urls: self.stun_urls.clone() });
+        Media { mode: CallMode::P2p, ice_servers: stun.into_iter().collect() }
+    }
+}

@@ -1,0 +1,71 @@
+//! REST: groups and their members with the service key, health, and how errors look over HTTP.
+
+pub mod groups;
+pub mod health;
+
+use actix_web::{HttpResponse, HttpResponseBuilder, http::StatusCode, http::header, web};
+use serde::Serialize;
+
+use crate::wire::{ErrorCode, Refusal};
+
+/// RFC 9457.
+#[derive(Serialize)]
+struct Problem<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    code: ErrorCode,
+}
+
+/// A refusal as `application/problem+json`.
+pub fn problem(refusal: &Refusal) -> HttpResponse {
+    let status = StatusCode::from_u16(refusal.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body = Problem {
+        kind: format!("urn:carillon:error:{}", refusal.code.as_str()),
+        title: status.canonical_reason().unwrap_or("Error"),
+        status: status.as_u16(),
+        detail: &refusal.message,
+        code: refusal.code,
+    };
+    let mut response = HttpResponseBuilder::new(status);
+    response.insert_header((header::CONTENT_TYPE, "application/problem+json"));
+    response.insert_header((header::CACHE_CONTROL, "no-store"));
+    if status == StatusCode::UNAUTHORIZED {
+        response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+    }
+    response.body(serde_json::to_vec(&body).unwrap_or_default())
+}
+
+/// The longest body of a request.
+const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// All routes below `/api/v1`, and health.
+pub fn routes(config: &mut web::ServiceConfig) {
+    config
+        .app_data(web::PayloadConfig::new(MAX_BODY_BYTES))
+        .route("/livez", web::get().to(health::livez))
+        .route("/readyz", web::get().to(health::readyz))
+        .service(web::scope("/api/v1").configure(groups::routes).default_service(web::to(no_such_route)));
+}
+
+async fn no_such_route() -> HttpResponse {
+    problem(&Refusal::new(ErrorCode::NotFound, "there is no such resource"))
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl actix_web::ResponseError for Refusal {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        problem(self)
+    }
+}

@@ -1,0 +1,438 @@
+//! One socket: its hello, its frames, its end. The only file that knows actix-web-actors.
+//!
+//! Owns framing and where the session stands (asking for credentials, being attached, ready). Decides nothing about a
+//! call and keeps nothing of one. A client that misbehaves harms its own session at most.
+
+use std::{sync::Arc, time::Duration};
+
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Handler, StreamHandler, WrapFuture};
+use actix_http::ws::Item;
+use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web_actors::ws::{self, WebsocketContext};
+use bytestring::ByteString;
+use tokio::sync::oneshot;
+
+use super::{
+    auth::{AuthError, Claims},
+    close_code::Close,
+    edge::Gateway,
+    protocol::{ClientFrame, Hello, MAX_FRAME_BYTES, Request},
+    socket::{Out, Socket},
+};
+use crate::{
+    actors::{
+        Outbox,
+        user::{Join, Leave, UserActor, Welcome},
+    },
+    clock,
+    domain::{DeviceId, SessionId, UserId},
+    wire::{ErrorCode, Frame, Refusal, frame::Writer},
+};
+
+mod commands;
+
+/// How long a client may take for its hello.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a client with credentials in the upgrade may take to name its device before it is given one.
+const WELCOME_DELAY: Duration = Duration::from_millis(200);
+/// How many frames may wait while a session is being attached. A client that sends more than it is answered gets
+/// refusals.
+const MAX_EARLY_FRAMES: usize = 64;
+/// How many commands of one session may be under way.
+const MAX_IN_FLIGHT: usize = 64;
+/// What the codec reads before it gives up. Above [`MAX_FRAME_BYTES`], so that a frame which is a little too large is
+/// read to its end and the client hears why it is closed.
+const CODEC_LIMIT: usize = 2 * MAX_FRAME_BYTES;
+/// How often attaching is tried at a user's actor that ends just then.
+const JOIN_ATTEMPTS: usize = 5;
+
+/// Where a session stands.
+enum Phase {
+    /// No credentials yet.
+    Anonymous,
+    /// Credentials from the upgrade; the hello may still name the device.
+    Authorized(Claims),
+    /// Being verified or attached.
+    Joining,
+    Ready,
+    /// Closed by us: nothing more is heard.
+    Closing,
+}
+
+/// Who the session belongs to, once attached; takes itself out of the directory when it goes.
+struct Membership {
+    user: UserId,
+    device: DeviceId,
+    addr: Addr<UserActor>,
+}
+
+/// Lists a socket while its actor lives, however that ends.
+struct Listed {
+    gateway: Arc<Gateway>,
+    socket: Arc<Socket>,
+    membership: Option<Membership>,
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.gateway.sockets.remove(&self.socket.id);
+        self.leave();
+    }
+}
+
+impl Listed {
+    fn leave(&mut self) {
+        if let Some(membership) = self.membership.take() {
+            self.gateway.node.directory.remove_session(&self.socket.id);
+            // `do_send`: an actor that is gone has forgotten the session already.
+            membership.addr.do_send(Leave { session: self.socket.id.clone() });
+        }
+    }
+}
+
+/// See the module.
+pub struct Session {
+    gateway: Arc<Gateway>,
+    socket: Arc<Socket>,
+    listed: Listed,
+    phase: Phase,
+    early: Vec<ByteString>,
+    in_flight: usize,
+    /// The beginning of a message that comes in parts.
+    partial: Option<Vec<u8>>,
+}
+
+/// Upgrades a request; `claims`: of the bearer token it carried.
+pub fn upgrade(
+    gateway: Arc<Gateway>,
+    request: &HttpRequest,
+    payload: web::Payload,
+    claims: Option<Claims>,
+    tcp: Option<Arc<std::net::TcpStream>>,
+) -> Result<HttpResponse, actix_web::Error> {
+    let id = SessionId::new(uuid::Uuid::new_v4().simple().to_string())
+        .map_err(actix_web::error::ErrorInternalServerError)?;
+    let socket = Socket::new(id, tcp);
+    let listed = Listed { gateway: gateway.clone(), socket: socket.clone(), membership: None };
+    let phase = match claims {
+        Some(claims) => {
+            socket.set_expiry(claims.expires_at);
+            Phase::Authorized(claims)
+        }
+        None => Phase::Anonymous,
+    };
+    let session = Session { gateway, socket, listed, phase, early: Vec::new(), in_flight: 0, partial: None };
+    ws::WsResponseBuilder::new(session, request, payload).protocols(&["carillon.v1"]).frame_size(CODEC_LIMIT).start()
+}
+
+type Ctx = WebsocketContext<Session>;
+
+impl Session {
+    fn refuse(&self, frame: Option<&ClientFrame<'_>>, refusal: &Refusal) {
+        let frame = match frame {
+            Some(ClientFrame { id: Some(id), .. }) => Frame::reply_err(id, refusal),
+            Some(frame) => Frame::error_event(Some(&frame.event), refusal),
+            None => Frame::error_event(None, refusal),
+        };
+        self.socket.push(frame);
+    }
+
+    fn close(&mut self, close: Close, ctx: &mut Ctx) {
+        if matches!(self.phase, Phase::Closing) {
+            return;
+        }
+        self.phase = Phase::Closing;
+        self.early.clear();
+        self.listed.leave();
+        self.socket.closing_at.store(clock::now().as_millis(), std::sync::atomic::Ordering::Relaxed);
+        ctx.close(Some(close.reason()));
+    }
+
+    fn on_text(&mut self, text: ByteString, ctx: &mut Ctx) {
+        if text.len() > MAX_FRAME_BYTES {
+            return self.close(Close::TooBig, ctx);
+        }
+        match &self.phase {
+            Phase::Closing => {}
+            Phase::Ready => self.on_command(&text, ctx),
+            Phase::Joining => {
+                if self.early.len() < MAX_EARLY_FRAMES {
+                    self.early.push(text);
+                } else {
+                    let refusal = Refusal::new(ErrorCode::RateLimited, "too many commands before the session is ready");
+                    self.refuse(ClientFrame::parse(&text).ok().as_ref(), &refusal);
+                }
+            }
+            Phase::Anonymous | Phase::Authorized(_) => self.on_first(text, ctx),
+        }
+    }
+
+    /// A frame before the session is attached: a hello, or what it takes for one.
+    fn on_first(&mut self, text: ByteString, ctx: &mut Ctx) {
+        let frame = match ClientFrame::parse(&text) {
+            Ok(frame) => frame,
+            Err(refusal) => return self.refuse(None, &refusal),
+        };
+        if frame.event != "session:hello" {
+            if let Phase::Authorized(claims) = &self.phase {
+                let claims = claims.clone();
+                self.early.push(text);
+                return self.join(claims, None, None, ctx);
+            }
+            let refusal = Refusal::new(ErrorCode::Unauthenticated, "the first frame must be session:hello");
+            self.refuse(Some(&frame), &refusal);
+            // Through the mailbox, behind the refusal.
+            return self.socket.close_with(Close::Unauthenticated);
+        }
+        match frame.request() {
+            Ok(Request::Hello(hello)) => self.hello(&frame, hello, ctx),
+            Ok(_) => {}
+            Err(refusal) => self.refuse(Some(&frame), &refusal),
+        }
+    }
+
+    fn hello(&mut self, frame: &ClientFrame<'_>, hello: Hello, ctx: &mut Ctx) {
+        let id = frame.id.as_deref().map(str::to_owned);
+        if let Err(refusal) = hello.resume() {
+            return self.refuse(Some(frame), &refusal);
+        }
+        let Some(token) = hello.token.clone() else {
+            if let Phase::Authorized(claims) = &self.phase {
+                let claims = claims.clone();
+                return self.join(claims, id, Some(hello), ctx);
+            }
+            let refusal = Refusal::new(ErrorCode::Unauthenticated, "a token is needed");
+            self.refuse(Some(frame), &refusal);
+            return self.socket.close_with(Close::Unauthenticated);
+        };
+        self.phase = Phase::Joining;
+        let gateway = self.gateway.clone();
+        let verifying = async move { gateway.verifier.verify(&token, clock::now()).await };
+        ctx.spawn(verifying.into_actor(self).map(move |verified, session, ctx| match verified {
+            Ok(claims) => {
+                session.socket.set_expiry(claims.expires_at);
+                session.join(claims, id, Some(hello), ctx);
+            }
+            Err(error) => session.fail(id.as_deref(), error),
+        }));
+    }
+
+    fn fail(&mut self, id: Option<&str>, error: AuthError) {
+        let refusal = auth_refusal(error);
+        self.socket.push(match id {
+            Some(id) => Frame::reply_err(id, &refusal),
+            None => Frame::error_event(Some("session:hello"), &refusal),
+        });
+        let close = match error {
+            AuthError::Expired => Close::TokenExpired,
+            AuthError::Unauthenticated(_) => Close::Unauthenticated,
+            AuthError::Unavailable => Close::RETRY_SOON,
+        };
+        self.socket.close_with(close);
+    }
+
+    /// Attaches the session to its user. `id`: of the hello to be answered; `None`: an event is sent instead.
+    fn join(&mut self, claims: Claims, id: Option<String>, hello: Option<Hello>, ctx: &mut Ctx) {
+        self.phase = Phase::Joining;
+        self.listed.leave();
+        let resume = hello.as_ref().and_then(|hello| hello.resume().ok()).unwrap_or_default();
+        let device = match hello.and_then(|hello| hello.device_id) {
+            Some(device) => device,
+            None => match DeviceId::new(uuid::Uuid::new_v4().to_string()) {
+                Ok(device) => device,
+                Err(_) => return self.close(Close::RETRY_SOON, ctx),
+            },
+        };
+        self.gateway.node.directory.insert_session(self.socket.id.clone(), self.socket.clone());
+        self.try_join(Attempt { user: claims.user, device, id, resume, left: JOIN_ATTEMPTS }, ctx);
+    }
+
+    fn try_join(&mut self, attempt: Attempt, ctx: &mut Ctx) {
+        let node = self.gateway.node.clone();
+        let Attempt { user, device, .. } = &attempt;
+        let addr = node.directory.user_or_insert(user, || UserActor::new(node.clone(), user.clone()).start());
+        self.listed.membership = Some(Membership { user: user.clone(), device: device.clone(), addr: addr.clone() });
+        let (joined, done) = oneshot::channel();
+        // `do_send`: an actor that is just ending drops the message and with it `joined`, which is noticed below.
+        addr.do_send(Join {
+            session: self.socket.id.clone(),
+            device: device.clone(),
+            outbox: self.socket.clone(),
+            resume: attempt.resume.clone(),
+            welcome: self.welcome(&attempt),
+            joined,
+        });
+        ctx.spawn(done.into_actor(self).map(move |outcome, session, ctx| match outcome {
+            Ok(Ok(())) => session.on_joined(ctx),
+            Ok(Err(refusal)) => {
+                session.socket.push(match &attempt.id {
+                    Some(id) => Frame::reply_err(id, &refusal),
+                    None => Frame::error_event(Some("session:hello"), &refusal),
+                });
+                session.socket.close_with(Close::RETRY_SOON);
+            }
+            Err(_) if attempt.left > 0 => {
+                session.try_join(Attempt { left: attempt.left - 1, ..attempt }, ctx);
+            }
+            Err(_) => session.close(Close::RETRY_SOON, ctx),
+        }));
+    }
+
+    /// Makes the first frame, once the user's open calls are known.
+    fn welcome(&self, attempt: &Attempt) -> Welcome {
+        let session = self.socket.id.clone();
+        let node = self.gateway.node.id.clone();
+        let ping_interval = self.gateway.ping_interval.as_secs();
+        let Attempt { user, device, id, .. } = attempt;
+        let (user, device, id) = (user.clone(), device.clone(), id.clone());
+        Box::new(move |calls| {
+            let mut data = Writer::with_capacity(256);
+            data.raw("{\"sessionId\":").value(&session).field("userId", &user).field("deviceId", &device);
+            data.field("nodeId", &node).field("serverTime", &clock::now());
+            data.field("pingIntervalSecs", &ping_interval).raw(",\"activeCalls\":[");
+            for (i, call) in calls.iter().enumerate() {
+                data.raw(if i > 0 { "," } else { "" }).raw(call.text());
+            }
+            data.raw("]}");
+            let data = data.done();
+            match id {
+                Some(id) => Frame::reply_ok(&id, data.text()),
+                None => {
+                    let mut out = Writer::with_capacity(data.len() + 48);
+                    out.raw("{\"event\":\"session:welcome\",\"data\":").raw(data.text()).raw("}");
+                    out.done()
+                }
+            }
+        })
+    }
+
+    fn on_joined(&mut self, ctx: &mut Ctx) {
+        if !matches!(self.phase, Phase::Joining) {
+            return;
+        }
+        self.phase = Phase::Ready;
+        if let Some(membership) = &self.listed.membership {
+            tracing::debug!(
+                user.id = %membership.user, session.id = %self.socket.id, node.id = %self.gateway.node.id, "session ready"
+            );
+        }
+        for text in std::mem::take(&mut self.early) {
+            self.on_command(&text, ctx);
+        }
+    }
+
+    fn on_part(&mut self, item: Item, ctx: &mut Ctx) {
+        let (bytes, last) = match item {
+            Item::FirstText(bytes) => {
+                self.partial = Some(Vec::new());
+                (bytes, false)
+            }
+            Item::FirstBinary(_) => return self.refuse(None, &not_text()),
+            Item::Continue(bytes) => (bytes, false),
+            Item::Last(bytes) => (bytes, true),
+        };
+        let Some(partial) = &mut self.partial else { return };
+        if partial.len() + bytes.len() > MAX_FRAME_BYTES {
+            return self.close(Close::TooBig, ctx);
+        }
+        partial.extend_from_slice(&bytes);
+        if last {
+            match String::from_utf8(self.partial.take().unwrap_or_default()) {
+                Ok(text) => self.on_text(text.into(), ctx),
+                Err(_) => self.close(Close::Protocol, ctx),
+            }
+        }
+    }
+}
+
+/// One try to attach a session.
+struct Attempt {
+    user: UserId,
+    device: DeviceId,
+    id: Option<String>,
+    resume: Vec<(crate::domain::CallId, crate::actors::messages::Resume)>,
+    left: usize,
+}
+
+fn not_text() -> Refusal {
+    Refusal::invalid("frames must be text")
+}
+
+/// What a stranger is told of credentials that were not accepted.
+pub(super) fn auth_refusal(error: AuthError) -> Refusal {
+    match error {
+        AuthError::Unauthenticated(reason) => {
+            tracing::debug!(reason, "token refused");
+            Refusal::new(ErrorCode::Unauthenticated, "the token is not valid here")
+        }
+        AuthError::Expired => Refusal::new(ErrorCode::TokenExpired, "the token has expired"),
+        AuthError::Unavailable => Refusal::unavailable("the token cannot be checked now"),
+    }
+}
+
+impl Actor for Session {
+    type Context = Ctx;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.socket.attach(ctx.address());
+        self.gateway.sockets.insert(self.socket.id.clone(), self.socket.clone());
+        if matches!(self.phase, Phase::Authorized(_)) {
+            ctx.run_later(WELCOME_DELAY, |session, ctx| {
+                if let Phase::Authorized(claims) = &session.phase {
+                    let claims = claims.clone();
+                    session.join(claims, None, None, ctx);
+                }
+            });
+        } else {
+            ctx.run_later(HELLO_TIMEOUT, |session, ctx| {
+                if matches!(session.phase, Phase::Anonymous) {
+                    session.close(Close::Unauthenticated, ctx);
+                }
+            });
+        }
+    }
+}
+
+impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Session {
+    fn handle(&mut self, message: Result<ws::Message, ws::ProtocolError>, ctx: &mut Self::Context) {
+        self.socket.heard();
+        match message {
+            Ok(ws::Message::Text(text)) => self.on_text(text, ctx),
+            Ok(ws::Message::Continuation(item)) => self.on_part(item, ctx),
+            Ok(ws::Message::Binary(_)) => self.refuse(None, &not_text()),
+            Ok(ws::Message::Ping(bytes)) => ctx.pong(&bytes),
+            Ok(ws::Message::Pong(_) | ws::Message::Nop) => {}
+            Ok(ws::Message::Close(reason)) => {
+                self.phase = Phase::Closing;
+                ctx.close(reason);
+                ctx.stop();
+            }
+            Err(error) => {
+                let too_big = matches!(error, ws::ProtocolError::Overflow);
+                self.close(if too_big { Close::TooBig } else { Close::Protocol }, ctx);
+                ctx.stop();
+            }
+        }
+    }
+
+    fn finished(&mut self, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
+
+impl Handler<Out> for Session {
+    type Result = ();
+
+    fn handle(&mut self, out: Out, ctx: &mut Self::Context) {
+        match out {
+            Out::Frame(frame) => {
+                self.socket.taken(frame.len());
+                if !matches!(self.phase, Phase::Closing) {
+                    ctx.text(frame.into_bytes());
+                }
+            }
+            Out::Ping => ctx.ping(b""),
+            Out::Close(close) => self.close(close, ctx),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The softphone in a real browser: the scenarios of tests/browser in headless Chromium with fake media, against real
+//! nodes. Without a browser or the scenarios' packages (`npm ci` in tests/browser) nothing is tested, and that is said.
+
+use std::{path::PathBuf, process::Command, time::Duration};
+
+use serde_json::json;
+use tokio::sync::Mutex;
+
+use crate::support::{
+    TestCluster,
+    process::{self, Process},
+};
+
+/// A scenario gives up by itself before that.
+const LIMIT: Duration = Duration::from_secs(270);
+
+/// The nodes' ring time in the scenarios, in seconds: one of them waits for it.
+const RING_SECS: u64 = 8;
+
+/// One browser at a time: two that encode video on two cores starve each other, and everything else.
+static BROWSER: Mutex<()> = Mutex::const_new(());
+
+fn chromium() -> Option<PathBuf> {
+    let named = std::env::var_os("CHROMIUM").filter(|name| !name.is_empty()).map(PathBuf::from);
+    let usual = ["chromium", "chromium-browser", "google-chrome"].map(|name| PathBuf::from("/usr/bin").join(name));
+    let runs = |program: &PathBuf| Command::new(program).arg("--version").output().is_ok_and(|o| o.status.success());
+    named.into_iter().chain(usual).find(runs)
+}
+
+async fn run(scenario: &str, nodes: usize) {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
+    let (Some(chromium), true) = (chromium(), folder.join("node_modules").exists()) else {
+        println!("{scenario}: not tested, there is no Chromium that runs, or `npm ci` was not run in tests/browser");
+        return;
+    };
+    let _turn = BROWSER.lock().await;
+    let builder = if nodes == 1 { TestCluster::embedded() } else { TestCluster::of(nodes) };
+    let cluster = builder.set("CARILLON_RING_TIMEOUT_SECS", RING_SECS).start().await;
+    let urls: Vec<String> = (0..nodes).map(|n| format!("http://{}", cluster.node(n).address)).collect();
+    let tokens: serde_json::Map<_, _> = ["alice", "bob", "carol", "dave"]
+        .map(|user| (user.to_owned(), json!(cluster.token(user))))
+        .into_iter()
+        .collect();
+    let output = process::new_folder("browser");
+    let input = json!({"urls": urls, "tokens": tokens, "ringTimeoutSecs": RING_SECS, "screenshots": output});
+    let log = output.join("log");
+    let mut node = Command::new("node");
+    node.arg(folder.join(format!("{scenario}.mjs"))).current_dir(&folder);
+    node.env("CARILLON_BROWSER_TEST", input.to_string()).env("CHROMIUM", chromium);
+    // SIGTERM, so that the scenario takes its browser along.
+    let mut running = Process::spawn(scenario, node, &log, libc::SIGTERM);
+    let status = running.exit(LIMIT).await;
+    let said = std::fs::read_to_string(&log).unwrap_or_default();
+    assert!(status.is_some_and(|status| status.success()), "{scenario}: {status:?}\n{said}");
+    println!("{said}");
+}
+
+#[tokio::test]
+async fn two_tabs_on_one_node_call_each_other_with_video() {
+    run("one_node", 1).await;
+}
+
+#[tokio::test]
+async fn two_tabs_on_two_nodes_call_each_other_with_video() {
+    run("two_nodes", 2).await;
+}
+
+#[tokio::test]
+async fn a_video_call_goes_on_when_the_callees_tab_reconnects_to_the_other_node() {
+    run("reconnect", 2).await;
+}
+
+#[tokio::test]
+async fn three_people_are_in_a_mesh_and_one_of_two_tabs_answers() {
+    run("group", 2).await;
+}
+
+#[tokio::test]
+async fn the_mesh_survives_crossing_offers_lost_signals_and_new_owners() {
+    run("mesh", 1).await;
+}

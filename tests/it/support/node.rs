@@ -1,0 +1,234 @@
+//! One real `carillon serve` process, its log and its end.
+//!
+//! A node that is dropped is ended by its pid, and must until then have neither died by itself, nor panicked, nor
+//! logged a secret: the test that owns it fails otherwise.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use super::{
+    canary::Canaries,
+    http::Http,
+    process::{POLL, Process},
+};
+
+/// From start to ready, migrations of an empty database included. An unoptimised build on two busy cores takes
+/// seconds; more than this is a hang.
+const READY_LIMIT: Duration = Duration::from_secs(30);
+
+/// What nodes log in tests: more than in production, so that the canaries watch more than production shows.
+const LOG_FILTER: &str = "info,carillon=debug";
+
+/// Settings that a developer's shell may hold and a test must not inherit.
+const FOREIGN_SETTINGS: [&str; 6] = ["CARILLON_", "DATABASE_URL", "REDIS_URL", "LIVEKIT_", "TURN_", "STUN_"];
+
+/// What all nodes of a cluster and their clients share.
+pub struct Realm {
+    /// Signs the tokens of the tests.
+    pub jwt_secret: String,
+    /// `CARILLON_SERVICE_KEY`.
+    pub service_key: String,
+    /// What no log may hold.
+    pub canaries: Canaries,
+}
+
+/// One server process.
+pub struct TestNode {
+    /// The name in messages and of the log file: `node-1`.
+    pub name: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Secrets shared with its cluster.
+    pub realm: Arc<Realm>,
+    log: PathBuf,
+    process: Process,
+    ended_by_test: bool,
+    may_panic: bool,
+}
+
+impl TestNode {
+    /// Starts a node and waits until it takes calls. `settings` are environment variables.
+    pub async fn start(name: &str, folder: &Path, realm: Arc<Realm>, settings: &[(String, String)]) -> Self {
+        let mut node = Self::spawn(name, folder, realm, settings).await;
+        let deadline = Instant::now() + READY_LIMIT;
+        while node.http().status("/readyz").await != Some(200) {
+            node.must_run();
+            assert!(Instant::now() < deadline, "{name} listens but is not ready\n{}", node.log_tail());
+            tokio::time::sleep(POLL).await;
+        }
+        node
+    }
+
+    /// Starts a node and waits until it listens, ready or not.
+    pub async fn spawn(name: &str, folder: &Path, realm: Arc<Realm>, settings: &[(String, String)]) -> Self {
+        let log = folder.join(format!("{name}.log"));
+        let process = Process::spawn(name, command(&["serve"], settings), &log, libc::SIGKILL);
+        let address = ([127, 0, 0, 1], 0).into();
+        let mut node =
+            Self { name: name.to_owned(), address, realm, log, process, ended_by_test: false, may_panic: false };
+        let deadline = Instant::now() + READY_LIMIT;
+        loop {
+            if let Some(address) = node.logged("listening").iter().find_map(|line| field(line, "address")?.parse().ok())
+            {
+                node.address = address;
+                return node;
+            }
+            node.must_run();
+            assert!(Instant::now() < deadline, "{name} does not listen\n{}", node.log_tail());
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    fn must_run(&mut self) {
+        if let Some(status) = self.process.exited() {
+            self.ended_by_test = true;
+            panic!("{} ended while starting: {status}\n{}", self.name, self.log_tail());
+        }
+    }
+
+    /// Its HTTP side.
+    pub fn http(&self) -> Http {
+        Http::new(self.address, self.realm.clone())
+    }
+
+    /// The address of its WebSocket.
+    pub fn ws_url(&self) -> String {
+        format!("ws://{}/ws", self.address)
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Sends a real signal that it survives (SIGSTOP, SIGCONT).
+    pub fn signal(&self, signal: i32) {
+        self.process.signal(signal);
+    }
+
+    /// SIGKILL: the crash. Its sockets close, its memory is gone.
+    pub fn kill(&mut self) {
+        self.ended_by_test = true;
+        self.process.end();
+    }
+
+    /// SIGTERM, and waits until it has drained and left.
+    pub async fn terminate(&mut self, limit: Duration) -> ExitStatus {
+        self.ended_by_test = true;
+        self.process.signal(libc::SIGTERM);
+        match self.process.exit(limit).await {
+            Some(status) => status,
+            None => panic!("{} is still there {limit:?} after SIGTERM\n{}", self.name, self.log_tail()),
+        }
+    }
+
+    /// Panics in its log are what the test is about.
+    pub fn expect_panics(&mut self) {
+        self.may_panic = true;
+    }
+
+    /// Whether anything in it has panicked so far.
+    pub fn has_panicked(&self) -> bool {
+        self.log_text().lines().any(is_panic)
+    }
+
+    /// Every line of its log so far that is JSON.
+    pub fn log_lines(&self) -> Vec<Value> {
+        self.log_text().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// The log lines with this message.
+    pub fn logged(&self, message: &str) -> Vec<Value> {
+        self.log_lines().into_iter().filter(|line| field(line, "message") == Some(message)).collect()
+    }
+
+    fn log_text(&self) -> String {
+        std::fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+
+    /// The last lines of its log, for the message of a failed test.
+    pub fn log_tail(&self) -> String {
+        let text = self.log_text();
+        let lines: Vec<&str> = text.lines().collect();
+        format!("--- {} ({})\n{}", self.name, self.log.display(), lines[lines.len().saturating_sub(60)..].join("\n"))
+    }
+
+    /// Memory in use, in KiB (VmRSS).
+    pub fn memory_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the node runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+        line.trim().trim_end_matches("kB").trim().parse().expect("a number of KiB")
+    }
+
+    /// The kernel's sockets of this node towards a client's port, as `/proc/net/tcp` shows their state.
+    pub fn kernel_sockets_to(&self, client_port: u16) -> Vec<String> {
+        let port_of = |address: &str| address.rsplit(':').next().and_then(|hex| u16::from_str_radix(hex, 16).ok());
+        let table = std::fs::read_to_string("/proc/net/tcp").expect("read /proc/net/tcp");
+        let rows = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+        rows.filter(|row| port_of(row[1]) == Some(self.address.port()) && port_of(row[2]) == Some(client_port))
+            .map(|row| format!("state {} queues {}", row[3], row[4]))
+            .collect()
+    }
+
+    fn complaints(&mut self) -> Vec<String> {
+        let mut complaints = Vec::new();
+        if let Some(status) = self.process.exited()
+            && !self.ended_by_test
+        {
+            complaints.push(format!("{} died by itself: {status}", self.name));
+        }
+        self.process.end();
+        if !self.may_panic
+            && let Some(line) = self.log_text().lines().find(|line| is_panic(line))
+        {
+            complaints.push(format!("{} panicked: {line}", self.name));
+        }
+        let secrets = self.realm.canaries.find_in(&self.log);
+        complaints.extend(secrets.into_iter().map(|hit| format!("{} logged a secret: {hit}", self.name)));
+        complaints
+    }
+}
+
+impl Drop for TestNode {
+    fn drop(&mut self) {
+        let complaints = self.complaints();
+        if std::thread::panicking() {
+            complaints.iter().for_each(|complaint| eprintln!("{complaint}"));
+            eprintln!("{}", self.log_tail());
+        } else {
+            assert!(complaints.is_empty(), "{}\n{}", complaints.join("\n"), self.log_tail());
+        }
+    }
+}
+
+/// What the standard library, and a hook that logs, say of a panic.
+fn is_panic(line: &str) -> bool {
+    line.contains("panicked at")
+}
+
+/// The binary under test with a subcommand and these settings, free of those of the shell.
+pub fn command(arguments: &[&str], settings: &[(String, String)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_carillon"));
+    command.args(arguments);
+    for (name, _) in std::env::vars_os() {
+        if FOREIGN_SETTINGS.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+            command.env_remove(name);
+        }
+    }
+    command.env("CARILLON_LOG_FORMAT", "json").env("RUST_LOG", LOG_FILTER);
+    command.env("CARILLON_LISTEN", "127.0.0.1:0").env("CARILLON_RATE_LIMITS", "off");
+    command.envs(settings.iter().map(|(name, value)| (name, value)));
+    command
+}
+
+/// A field of a JSON log line, whether the formatter keeps fields apart or flat.
+pub fn field<'a>(line: &'a Value, name: &str) -> Option<&'a str> {
+    line.get("fields").and_then(|fields| fields.get(name)).or_else(|| line.get(name))?.as_str()
+}
