@@ -272,6 +272,9 @@ impl Thread {
             match fault {
                 Fault::Broken => {
                     self.link.drop_conn();
+                    if in_doubt_since.is_some() {
+                        std::thread::sleep(backoff.next());
+                    }
                     if in_doubt_since.get_or_insert_with(Instant::now).elapsed() > PURSUE {
                         return Err(Fault::Broken);
                     }
@@ -299,7 +302,8 @@ impl Thread {
     }
 }
 
-/// One transaction for all that have no outcome yet, then the reasons of those that were refused.
+/// One transaction for all that have no outcome yet, then the reasons of those that were refused. The fail point
+/// stands for a database that stays away.
 fn attempt(
     conn: &mut Conn,
     batch: &[&Prepared],
@@ -311,6 +315,7 @@ fn attempt(
         outcomes.iter().enumerate().filter_map(|(place, outcome)| outcome.is_none().then_some(place)).collect()
     };
     if in_doubt {
+        fail::fail_point!("store-in-doubt", |_| Err(Fault::Broken));
         let ids = undecided(outcomes).into_iter().map(|place| batch[place].commit.command);
         let known = refusals::recorded(conn, ids.collect())?;
         for place in undecided(outcomes) {

@@ -8,17 +8,14 @@ use super::{backend::Backend, cases::batches::whole_call, run};
 
 /// CPU of a PostgreSQL, all its processes, dead ones included.
 fn cpu(database: &crate::support::postgres::Database) -> Duration {
-    let pid = database.sql("SELECT pg_backend_pid()").swap_remove(0).swap_remove(0).unwrap();
-    // The backend that answered may be gone; its siblings tell who the postmaster is.
-    let _ = pid;
-    let some = database.sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'");
-    let some: u32 = some[0][0].as_deref().unwrap().parse().unwrap();
+    let checkpointer = database.sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'");
+    let checkpointer: u32 = checkpointer[0][0].as_deref().unwrap().parse().unwrap();
     let stat = |pid: u32| -> Option<Vec<u64>> {
         let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let rest = text.rsplit_once(") ")?.1;
         Some(rest.split(' ').skip(1).map(|field| field.parse().unwrap_or(0)).collect())
     };
-    let postmaster = u32::try_from(stat(some).unwrap()[0]).unwrap();
+    let postmaster = u32::try_from(stat(checkpointer).unwrap()[0]).unwrap();
     let own = stat(postmaster).unwrap();
     let mut ticks = own[10] + own[11] + own[12] + own[13];
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
@@ -27,6 +24,7 @@ fn cpu(database: &crate::support::postgres::Database) -> Duration {
             ticks += fields[10] + fields[11];
         }
     }
+    // A tick is a hundredth of a second on every Linux this runs on.
     Duration::from_millis(ticks * 10)
 }
 

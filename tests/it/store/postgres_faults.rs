@@ -175,3 +175,56 @@ fn a_commit_that_waits_for_a_lock_gives_up_and_does_not_hold_up_others_for_ever(
         assert_eq!(store.commit(locked).await, Ok(CommitOutcome::Committed));
     });
 }
+
+#[test]
+fn a_backend_that_falls_silent_is_given_up_and_what_it_does_later_does_no_harm() {
+    run(async {
+        let backend = Backend::postgres();
+        let Backend::Postgres(database) = &backend else { unreachable!() };
+        let store = backend.store().await;
+        let (commit, call) = begin(&opening("c1", "alice", &["bob"]), &node("n1"));
+        store.commit(commit).await.unwrap();
+        let writer = database.sql(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'WITH input%' \
+             AND pid <> pg_backend_pid()",
+        );
+        assert_eq!(writer.len(), 1);
+        let writer: libc::pid_t = writer[0][0].as_deref().unwrap().parse().unwrap();
+        // SAFETY: the pid is that of a backend of our own PostgreSQL, which lives as long as the store's connection.
+        unsafe { libc::kill(writer, libc::SIGSTOP) };
+        let began = Instant::now();
+        let (commit, after) = call.decide("bob", &Command::Ringing);
+        assert_eq!(store.commit(commit).await, Ok(CommitOutcome::Committed));
+        assert!(began.elapsed() > Duration::from_secs(5), "the stopped backend did not answer");
+        // Now it finds the same commit in its socket, and finds it overtaken.
+        unsafe { libc::kill(writer, libc::SIGCONT) };
+        eventually("the old backend ends", Duration::from_secs(10), async || {
+            database.sql(&format!("SELECT 1 FROM pg_stat_activity WHERE pid = {writer}")).is_empty()
+        })
+        .await;
+        let stored = store.load_call(&after.call.id).await.unwrap().unwrap();
+        assert_eq!(stored.history, after.history);
+        assert_eq!(backend.count("command_results"), 2);
+    });
+}
+
+#[test]
+fn every_session_has_its_limits() {
+    run(async {
+        let backend = Backend::postgres();
+        let Backend::Postgres(database) = &backend else { unreachable!() };
+        let store = backend.store().await;
+        store.ping().await.unwrap();
+        // A statement that would take for ever, run by a reader: a lock that is not given.
+        let (client, io) = tokio_postgres::connect(&database.url(), tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(io);
+        client.batch_execute("BEGIN; LOCK TABLE groups, nodes IN ACCESS EXCLUSIVE MODE").await.unwrap();
+        let began = Instant::now();
+        let group = carillon::domain::GroupId::new("g").unwrap();
+        assert_eq!(store.get_group(&group).await, Err(StoreError::Unavailable { unknown_outcome: false }));
+        let waited = began.elapsed();
+        assert!(waited > Duration::from_secs(1) && waited < Duration::from_secs(4), "{waited:?}");
+        client.batch_execute("ROLLBACK").await.unwrap();
+        assert_eq!(store.get_group(&group).await, Ok(None));
+    });
+}
