@@ -33,6 +33,10 @@ pub(super) fn apply(conn: &mut PgConn, batch: &[&Prepared]) -> Result<HashSet<St
     Ok(entered.into_iter().collect())
 }
 
+/// Up to here rows are spelled out: taking arrays apart costs as much as writing a few rows. Higher: more texts to keep
+/// prepared, one for each number of rows.
+const FEW_ROWS: usize = 2;
+
 macro_rules! columns {
     ($(#[$doc:meta])* $name:ident { $($field:ident: $rust:ty => $sql:ty),* $(,)? }) => {
         $(#[$doc])*
@@ -40,17 +44,33 @@ macro_rules! columns {
         struct $name<'a> { $($field: Vec<$rust>),* }
 
         impl<'a> $name<'a> {
-            /// `unnest($1, …) AS alias (column, …)`
-            fn unnest<'b>(&'b self, alias: &str, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-                out.push_sql("unnest(");
-                let mut comma = "";
-                $(
-                    out.push_sql(comma);
-                    out.push_bind_param::<Array<$sql>, _>(&self.$field)?;
-                    comma = ", ";
-                )*
-                let _ = comma;
-                out.push_sql(") AS ");
+            /// `(VALUES ($1, …), …) AS alias (column, …)` for few rows, `unnest($1, …) AS alias (column, …)` for many.
+            fn source<'b>(&'b self, rows: usize, alias: &str, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+                if rows <= FEW_ROWS {
+                    let mut opening = "(VALUES (";
+                    for row in 0..rows {
+                        out.push_sql(opening);
+                        let mut comma = "";
+                        $(
+                            out.push_sql(comma);
+                            out.push_bind_param::<$sql, _>(&self.$field[row])?;
+                            comma = ", ";
+                        )*
+                        let _ = comma;
+                        opening = "), (";
+                    }
+                    out.push_sql("))");
+                } else {
+                    let mut opening = "unnest(";
+                    $(
+                        out.push_sql(opening);
+                        out.push_bind_param::<Array<$sql>, _>(&self.$field)?;
+                        opening = ", ";
+                    )*
+                    let _ = opening;
+                    out.push_sql(")");
+                }
+                out.push_sql(" AS ");
                 out.push_sql(alias);
                 out.push_sql(concat!(" (", columns!(@names $($field),*), ")"));
                 Ok(())
@@ -319,7 +339,7 @@ const OUTCOME: [&str; 3] = [
 impl QueryFragment<Pg> for Statement<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql("WITH input AS (SELECT i.*, x.present FROM ");
-        self.commits.unnest("i", &mut out)?;
+        self.commits.source(self.commits.id.len(), "i", &mut out)?;
         out.push_sql(PRESENT);
         if self.any_slot {
             out.push_sql(TAKEN);
@@ -334,7 +354,7 @@ impl QueryFragment<Pg> for Statement<'_> {
             ", events AS (INSERT INTO call_events (call_id, seq, at, kind, payload, node, epoch, command_id) \
              SELECT e.* FROM ",
         );
-        self.events.unnest("e", &mut out)?;
+        self.events.source(self.events.call_id.len(), "e", &mut out)?;
         out.push_sql(" WHERE (e.call_id IN (SELECT id FROM entered)) IS TRUE)");
         if !self.participants.call_id.is_empty() {
             out.push_sql(
@@ -342,7 +362,7 @@ impl QueryFragment<Pg> for Statement<'_> {
                  ringing_devices, invited_by, invited_at, joined_at, left_at, leave_reason, earlier_stays_ms) \
                  SELECT p.* FROM ",
             );
-            self.participants.unnest("p", &mut out)?;
+            self.participants.source(self.participants.call_id.len(), "p", &mut out)?;
             out.push_sql(
                 " WHERE (p.call_id IN (SELECT id FROM entered)) IS TRUE ON CONFLICT (call_id, user_id) DO UPDATE SET \
                  role = excluded.role, status = excluded.status, open = excluded.open, \
@@ -357,7 +377,7 @@ impl QueryFragment<Pg> for Statement<'_> {
                 ", answered AS (UPDATE invitations v SET outcome = a.outcome, answered_at = a.answered_at, \
                  device_id = a.device_id FROM ",
             );
-            self.answers.unnest("a", &mut out)?;
+            self.answers.source(self.answers.call_id.len(), "a", &mut out)?;
             out.push_sql(
                 " WHERE v.call_id = a.call_id AND v.user_id = a.user_id AND v.outcome = 'pending' \
                  AND (a.call_id IN (SELECT id FROM entered)) IS TRUE)",
@@ -368,7 +388,7 @@ impl QueryFragment<Pg> for Statement<'_> {
                 ", invited AS (INSERT INTO invitations (call_id, user_id, seq, invited_by, at, deadline, outcome, \
                  answered_at, device_id) SELECT n.* FROM ",
             );
-            self.invitations.unnest("n", &mut out)?;
+            self.invitations.source(self.invitations.call_id.len(), "n", &mut out)?;
             out.push_sql(" WHERE (n.call_id IN (SELECT id FROM entered)) IS TRUE)");
         }
         if self.any_end {

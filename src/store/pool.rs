@@ -113,7 +113,8 @@ impl Pool {
 fn serve(queue: &Queue<Box<dyn Job>>, lane: &Arc<Lane>, target: Arc<Target>) {
     let mut link = Link::new(target, Purpose::Ordinary, lane.clone());
     loop {
-        if link.conn().is_none() {
+        let connected = link.conn().is_some();
+        if !connected {
             if lane.is_down() {
                 let mut waiting: Vec<Box<dyn Job>> = Vec::new();
                 queue.drain_while(|_| true, &mut waiting);
@@ -123,7 +124,7 @@ fn serve(queue: &Queue<Box<dyn Job>>, lane: &Arc<Lane>, target: Arc<Target>) {
             }
             queue.wait_unless_closed(link.wait());
         }
-        match queue.pop(if link.wait().is_zero() { IDLE } else { Duration::ZERO }) {
+        match queue.pop(if connected { IDLE } else { Duration::ZERO }) {
             Popped::Item(job) => perform(&mut link, job),
             Popped::Nothing => {}
             Popped::Closed => return,

@@ -41,3 +41,38 @@ fn create_private(path: &Path) -> std::io::Result<()> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path).map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use diesel::prelude::*;
+
+    use super::*;
+
+    #[derive(QueryableByName)]
+    struct Settings {
+        #[diesel(sql_type = diesel::sql_types::Integer)]
+        synchronous: i32,
+        #[diesel(sql_type = diesel::sql_types::Integer)]
+        foreign_keys: i32,
+        #[diesel(sql_type = diesel::sql_types::Integer)]
+        timeout: i32,
+        #[diesel(sql_type = diesel::sql_types::Text)]
+        journal_mode: String,
+    }
+
+    #[test]
+    fn every_connection_is_durable_at_each_commit_and_waits_for_others() {
+        let folder = tempfile::tempdir().unwrap();
+        for _ in 0..2 {
+            let mut conn = connect(&folder.path().join("calls.db")).unwrap();
+            let settings: Settings = diesel::sql_query(
+                "SELECT s.synchronous, f.foreign_keys, t.timeout, j.journal_mode FROM pragma_synchronous s, \
+                 pragma_foreign_keys f, pragma_busy_timeout t, pragma_journal_mode j",
+            )
+            .get_result(&mut conn)
+            .unwrap();
+            assert_eq!((settings.synchronous, settings.foreign_keys, settings.timeout), (2, 1, 5000), "2 is FULL");
+            assert_eq!(settings.journal_mode, "wal");
+        }
+    }
+}

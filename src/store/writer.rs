@@ -146,7 +146,8 @@ struct Thread {
 impl Thread {
     fn serve(mut self) {
         loop {
-            if self.link.conn().is_none() {
+            let connected = self.link.conn().is_some();
+            if !connected {
                 if self.lane.is_down() {
                     self.refuse_all();
                 }
@@ -154,7 +155,7 @@ impl Thread {
             }
             let first = match self.deferred.pop_front() {
                 Some(first) => first,
-                None => match self.queue.pop(if self.link.wait().is_zero() { IDLE } else { Duration::ZERO }) {
+                None => match self.queue.pop(if connected { IDLE } else { Duration::ZERO }) {
                     Popped::Item(first) => first,
                     Popped::Nothing => continue,
                     Popped::Closed => return,
@@ -248,6 +249,10 @@ impl Thread {
         let mut backoff = Backoff::conflict();
         let mut replaced = false;
         while outcomes.iter().any(Option::is_none) {
+            if self.link.conn().is_none() && self.lane.is_down() {
+                // Those behind have not been tried: they learn at once, and for sure.
+                self.refuse_all();
+            }
             let Some(conn) = self.link.conn() else {
                 match in_doubt_since {
                     Some(since) if since.elapsed() < PURSUE => std::thread::sleep(self.link.wait()),
@@ -267,6 +272,9 @@ impl Thread {
             match fault {
                 Fault::Broken => {
                     self.link.drop_conn();
+                    if in_doubt_since.is_some() {
+                        std::thread::sleep(backoff.next());
+                    }
                     if in_doubt_since.get_or_insert_with(Instant::now).elapsed() > PURSUE {
                         return Err(Fault::Broken);
                     }
@@ -294,7 +302,8 @@ impl Thread {
     }
 }
 
-/// One transaction for all that have no outcome yet, then the reasons of those that were refused.
+/// One transaction for all that have no outcome yet, then the reasons of those that were refused. The fail point
+/// stands for a database that stays away.
 fn attempt(
     conn: &mut Conn,
     batch: &[&Prepared],
@@ -306,6 +315,7 @@ fn attempt(
         outcomes.iter().enumerate().filter_map(|(place, outcome)| outcome.is_none().then_some(place)).collect()
     };
     if in_doubt {
+        fail::fail_point!("store-in-doubt", |_| Err(Fault::Broken));
         let ids = undecided(outcomes).into_iter().map(|place| batch[place].commit.command);
         let known = refusals::recorded(conn, ids.collect())?;
         for place in undecided(outcomes) {

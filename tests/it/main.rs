@@ -23,4 +23,5 @@ mod panics;
 mod resume;
 mod scenarios;
 mod slow_client;
+mod store;
 mod support;

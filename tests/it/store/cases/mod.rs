@@ -1,0 +1,9 @@
+//! The cases of the conformance suite; each is run on both databases.
+
+pub mod batches;
+pub mod commits;
+pub mod groups;
+pub mod migrations;
+pub mod ownership;
+pub mod reads;
+pub mod slots;

@@ -1,0 +1,108 @@
+//! Who may write a call: leases and claims.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use carillon::{
+    domain::{Command, NodeId},
+    store::{ClaimOutcome, CommitOutcome, NodeInfo, Store},
+};
+use futures_util::future::join_all;
+
+use crate::store::{
+    backend::Backend,
+    scene::{begin, call_id, node, opening},
+};
+
+const LONG: Duration = Duration::from_secs(60);
+
+async fn register(store: &Store, name: &str, lease: Duration) -> NodeId {
+    let id = node(name);
+    store.register_node(&id, lease, &NodeInfo { version: "1".into(), address: None }).await.unwrap();
+    id
+}
+
+pub async fn claims(backend: Backend) {
+    let store = backend.store().await;
+    let (n1, n2) = (register(&store, "n1", LONG).await, register(&store, "n2", LONG).await);
+    let (commit, call) = begin(&opening("c1", "alice", &["bob"]), &n1);
+    store.commit(commit).await.unwrap();
+    let id = call.call.id.clone();
+    assert_eq!(store.claim(&call_id("nope"), &n2).await, Ok(ClaimOutcome::NotFound));
+    assert_eq!(store.claim(&id, &n2).await, Ok(ClaimOutcome::OwnedBy(n1.clone())));
+    let owner = store.call_owner(&id).await.unwrap().unwrap();
+    assert!(owner.alive && !owner.ended && owner.epoch == 1 && owner.node == n1);
+
+    // Its own call, after a crash of the actor: the epoch moves on, so that a straggler cannot write.
+    assert_eq!(store.claim(&id, &n1).await, Ok(ClaimOutcome::Claimed { epoch: 2 }));
+    let (late, _) = call.decide("bob", &Command::Ringing);
+    assert_eq!(store.commit(late).await, Ok(CommitOutcome::Fenced));
+
+    store.end_node(&n1).await.unwrap();
+    assert!(!store.load_call(&id).await.unwrap().unwrap().owner_alive);
+    assert_eq!(store.claim(&id, &n2).await, Ok(ClaimOutcome::Claimed { epoch: 3 }));
+    assert!(store.load_call(&id).await.unwrap().unwrap().owner_alive);
+    let mut taken = call.clone();
+    (taken.node, taken.epoch) = (n2.clone(), 3);
+    let (commit, taken) = taken.decide("bob", &Command::Decline { reason: None });
+    assert_eq!(store.commit(commit).await, Ok(CommitOutcome::Committed));
+    assert!(taken.call.status.is_final());
+    assert_eq!(store.claim(&id, &n2).await, Ok(ClaimOutcome::Ended));
+    assert!(store.call_owner(&id).await.unwrap().unwrap().ended);
+}
+
+pub async fn races(backend: Backend) {
+    let store = backend.store().await;
+    let (commit, call) = begin(&opening("c1", "alice", &["bob"]), &node("dead"));
+    store.commit(commit).await.unwrap();
+    let nodes = join_all((0..10).map(|n| {
+        let store = &store;
+        async move { register(store, &format!("n{n}"), LONG).await }
+    }))
+    .await;
+    let outcomes = join_all(nodes.iter().map(|me| store.claim(&call.call.id, me))).await;
+    let winners: Vec<_> = nodes
+        .iter()
+        .zip(&outcomes)
+        .filter(|(_, outcome)| **outcome == Ok(ClaimOutcome::Claimed { epoch: 2 }))
+        .map(|(node, _)| node.clone())
+        .collect();
+    assert_eq!(winners.len(), 1, "{outcomes:?}");
+    let losers = outcomes.iter().filter(|o| **o == Ok(ClaimOutcome::OwnedBy(winners[0].clone()))).count();
+    assert_eq!(losers, 9, "{outcomes:?}");
+}
+
+pub async fn leases(backend: Backend) {
+    let store = backend.store().await;
+    let short = register(&store, "short", Duration::from_millis(300)).await;
+    let long = register(&store, "long", LONG).await;
+    let live = store.live_nodes().await.unwrap();
+    assert_eq!(live.iter().map(|n| n.id.as_str()).collect::<Vec<_>>(), ["long", "short"]);
+    assert!(live[0].lease_until.since(live[0].started_at) >= Duration::from_secs(59));
+    assert_eq!(store.renew_lease(&short, Duration::from_millis(300)).await, Ok(true));
+    assert_eq!(store.renew_lease(&node("nobody"), LONG).await, Ok(false));
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert_eq!(store.renew_lease(&short, LONG).await, Ok(false), "others may have taken over");
+    assert_eq!(store.live_nodes().await.unwrap().len(), 1);
+    assert_eq!(store.forget_dead_nodes(LONG).await, Ok(0));
+    assert_eq!(store.forget_dead_nodes(Duration::from_millis(50)).await, Ok(1));
+    assert_eq!(store.renew_lease(&long, LONG).await, Ok(true));
+    store.end_node(&long).await.unwrap();
+    assert_eq!(store.renew_lease(&long, LONG).await, Ok(false));
+}
+
+pub async fn dead_owners(backend: Backend) {
+    let store = backend.store().await;
+    let living = register(&store, "living", LONG).await;
+    let expired = register(&store, "expired", Duration::from_millis(1)).await;
+    for (n, owner) in [&living, &expired, &node("never"), &expired].into_iter().enumerate() {
+        let (commit, call) = begin(&opening(&format!("c{n}"), &format!("a{n}"), &["bob"]), owner);
+        store.commit(commit).await.unwrap();
+        if n == 3 {
+            store.commit(call.decide(&format!("a{n}"), &Command::Cancel).0).await.unwrap();
+        }
+    }
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let found: BTreeSet<_> = store.calls_of_dead_owners(10).await.unwrap().into_iter().collect();
+    assert_eq!(found, BTreeSet::from([call_id("c1"), call_id("c2")]));
+    assert_eq!(store.calls_of_dead_owners(1).await.unwrap().len(), 1);
+}
