@@ -33,6 +33,9 @@ const DEV_TOKEN_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 const MAX_CONNECTIONS: usize = 200_000;
 /// Connections that wait to be accepted. A storm of reconnecting clients must not be refused by the kernel.
 const BACKLOG: u32 = 4096;
+/// How long a closed connection waits for the other side to close too. Longer, and clients that wait for ours sit there;
+/// none, and a client that still sends may lose our Close frame to the reset.
+const DISCONNECT_PATIENCE: Duration = Duration::from_millis(200);
 /// How long the server waits for its last requests when it stops.
 const STOP_PATIENCE_SECS: u64 = 2;
 
@@ -72,6 +75,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     .workers(settings.workers)
     .max_connections(MAX_CONNECTIONS)
     .backlog(BACKLOG)
+    .client_disconnect_timeout(DISCONNECT_PATIENCE)
     .shutdown_timeout(STOP_PATIENCE_SECS)
     .shutdown_signal(shutdown::asked_to_stop(gateway.clone().into_inner()))
     .bind(settings.listen)

@@ -256,16 +256,3 @@ fn neither_settings_nor_verifier_show_a_secret() {
         format!("{settings:?} {:?} {:?}", Verifier::start(settings.clone()).unwrap(), public_key_settings(RSA_PUBLIC));
     assert!(!shown.contains("canary") && !shown.contains(SECRET), "{shown}");
 }
-
-/// Not a bound, a number to look at: `cargo test --release -- --ignored --nocapture checking_a_token`.
-#[actix_web::test]
-#[ignore = "prints a measurement"]
-async fn checking_a_token_costs() {
-    let verifier = Verifier::start(secret_settings()).unwrap();
-    let token = hs256(&alice_with(json!({"name": "Alice", "iat": NOW_SECS})));
-    let began = std::time::Instant::now();
-    for _ in 0..10_000 {
-        std::hint::black_box(verifier.verify(std::hint::black_box(&token), NOW).await).unwrap();
-    }
-    println!("HS256: {:?} a token", began.elapsed() / 10_000);
-}
