@@ -3,7 +3,7 @@
 //! Owns only addresses. It must never be asked what is true of a call. An actor that died is still listed; whoever
 //! finds its address disconnected removes it and rebuilds.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use actix::Addr;
 use dashmap::{DashMap, Entry};
@@ -16,7 +16,7 @@ use crate::domain::{CallId, NodeId, SessionId, UserId};
 pub struct Directory {
     calls: DashMap<CallId, Addr<CallActor>>,
     users: DashMap<UserId, Addr<UserActor>>,
-    sessions: DashMap<SessionId, Arc<dyn Outbox>>,
+    sessions: DashMap<SessionId, (UserId, Arc<dyn Outbox>)>,
     owners: DashMap<CallId, NodeId>,
 }
 
@@ -51,7 +51,19 @@ impl Directory {
 
     /// The user's actor, if they have a session here.
     pub fn user(&self, user: &UserId) -> Option<Addr<UserActor>> {
-        self.users.get(user).map(|entry| entry.value().clone())
+        self.users.get(user).map(|entry| entry.value().clone()).filter(Addr::connected)
+    }
+
+    /// Takes out the users whose actors have died, and returns the sessions they leave behind.
+    pub fn take_dead_users(&self) -> Vec<(UserId, Arc<dyn Outbox>)> {
+        let dead: HashSet<UserId> =
+            self.users.iter().filter(|entry| !entry.value().connected()).map(|entry| entry.key().clone()).collect();
+        let dead: HashSet<UserId> =
+            dead.into_iter().filter(|user| self.users.remove_if(user, |_, addr| !addr.connected()).is_some()).collect();
+        if dead.is_empty() {
+            return Vec::new();
+        }
+        self.sessions.iter().filter(|entry| dead.contains(&entry.value().0)).map(|entry| entry.value().clone()).collect()
     }
 
     /// The user's living actor, made by `make` if there is none.
@@ -77,13 +89,13 @@ impl Directory {
     }
 
     /// Lists a session.
-    pub fn insert_session(&self, session: SessionId, outbox: Arc<dyn Outbox>) {
-        self.sessions.insert(session, outbox);
+    pub fn insert_session(&self, session: SessionId, user: UserId, outbox: Arc<dyn Outbox>) {
+        self.sessions.insert(session, (user, outbox));
     }
 
     /// A session on this node.
     pub fn session(&self, session: &SessionId) -> Option<Arc<dyn Outbox>> {
-        self.sessions.get(session).map(|entry| entry.value().clone())
+        self.sessions.get(session).map(|entry| entry.value().1.clone())
     }
 
     /// Takes a session out.

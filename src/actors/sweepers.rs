@@ -2,13 +2,13 @@
 //! gone are taken over.
 //!
 //! Prey: (1) addresses in this node's directory whose actor has died; since the last look; the call is rebuilt, so that
-//! its timers run. (2) Open calls whose owner's lease has run out by the database's clock; the first node that claims
+//! its timers run; a user's sessions are closed, to come back. (2) Open calls whose owner's lease has run out by the database's clock; the first node that claims
 //! one goes on with it. Leaves alone everything whose owner could not be asked. Can run twice at once: claims are
 //! conditional.
 
 use std::time::Duration;
 
-use super::NodeHandle;
+use super::{CloseCause, NodeHandle};
 
 /// How often actors are looked after. More often is work for nothing; less often leaves a ring without its timer.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -24,6 +24,11 @@ pub async fn run(node: NodeHandle) {
         for call in node.directory.take_dead_calls() {
             tracing::warn!(call.id = %call, node.id = %node.id, "call actor found dead; rebuilding it");
             node.revive(&call).await;
+        }
+        for (user, session) in node.directory.take_dead_users() {
+            // Its sessions would hear of nothing any more: they come back and are attached to the next one.
+            tracing::warn!(user.id = %user, node.id = %node.id, "user actor found dead; closing its sessions");
+            session.close(CloseCause::TryAgain);
         }
         match node.store.calls_of_dead_owners(TAKE_AT_ONCE).await {
             Ok(calls) => {

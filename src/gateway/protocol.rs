@@ -205,6 +205,10 @@ struct RefreshData {
 impl<'a> ClientFrame<'a> {
     /// Reads a frame's outside.
     pub fn parse(text: &'a str) -> Result<Self, Refusal> {
+        // serde reads a list as the fields of an object in order; a list is no frame.
+        if !text.trim_start().starts_with('{') {
+            return Err(Refusal::invalid("a frame must be an object"));
+        }
         let frame: Self = serde_json::from_str(text).map_err(|error| wrong("the frame", &error))?;
         if frame.id.as_ref().is_some_and(|id| id.chars().count() > MAX_FRAME_ID_CHARS) {
             return Err(Refusal::invalid("id must have at most 64 characters"));

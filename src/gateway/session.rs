@@ -243,7 +243,7 @@ impl Session {
                 Err(_) => return self.close(Close::RETRY_SOON, ctx),
             },
         };
-        self.gateway.node.directory.insert_session(self.socket.id.clone(), self.socket.clone());
+        self.gateway.node.directory.insert_session(self.socket.id.clone(), claims.user.clone(), self.socket.clone());
         self.try_join(Attempt { user: claims.user, device, id, resume, left: JOIN_ATTEMPTS }, ctx);
     }
 

@@ -1,7 +1,14 @@
 //! The softphone and the client module: files embedded in the binary.
 
-use actix_web::{HttpRequest, HttpResponse, http::header, web};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{Method, header},
+    web,
+};
 use rust_embed::RustEmbed;
+
+use super::rest::problem;
+use crate::wire::{ErrorCode, Refusal};
 
 #[derive(RustEmbed)]
 #[folder = "web/"]
@@ -14,10 +21,13 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
 
 /// `GET /` and everything below that is a file of the page.
 pub async fn serve(request: HttpRequest) -> HttpResponse {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return no_such_page();
+    }
     let path = request.path().trim_start_matches('/');
     let path = if path.is_empty() { "index.html" } else { path };
     let Some(file) = Assets::get(path) else {
-        return super::rest::problem(&crate::wire::Refusal::new(crate::wire::ErrorCode::NotFound, "no such page"));
+        return no_such_page();
     };
     let tag =
         file.metadata.sha256_hash().iter().take(8).fold(String::from("\""), |tag, byte| tag + &format!("{byte:02x}"))
@@ -37,6 +47,10 @@ pub async fn serve(request: HttpRequest) -> HttpResponse {
     if unchanged { response.finish() } else { response.body(file.data.into_owned()) }
 }
 
+fn no_such_page() -> HttpResponse {
+    problem(&Refusal::new(ErrorCode::NotFound, "there is no such page"))
+}
+
 fn content_type(path: &str) -> &'static str {
     match path.rsplit('.').next() {
         Some("html") => "text/html; charset=utf-8",
@@ -52,5 +66,5 @@ fn content_type(path: &str) -> &'static str {
 
 /// Everything that no other route takes.
 pub fn routes(config: &mut web::ServiceConfig) {
-    config.default_service(web::get().to(serve));
+    config.default_service(web::to(serve));
 }

@@ -136,7 +136,7 @@ fn by_user(
         Command::Join => join(call, now, rules, &user, device),
         Command::Leave if over => Ok(vec![]),
         // A device that lost the race tidies up after itself: that must not hang up at the one that won.
-        Command::Leave if engaged && !here => Ok(vec![]),
+        Command::Leave if engaged && !here && status != Some(ParticipantStatus::Reconnecting) => Ok(vec![]),
         Command::Leave if engaged && nobody_else_came(call, &user) => Ok(cancelled(user)),
         Command::Leave if engaged => Ok(vec![Event::Left { user, reason: EndReason::Completed }]),
         Command::Leave if rung => Ok(vec![Event::Declined { user, device: Some(device.clone()), reason: None }]),

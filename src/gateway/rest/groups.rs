@@ -60,6 +60,9 @@ fn body<T: Default + DeserializeOwned>(sent: &[u8]) -> Result<T, Refusal> {
     if sent.is_empty() {
         return Ok(T::default());
     }
+    if !sent.trim_ascii_start().starts_with(b"{") {
+        return Err(Refusal::invalid("the body must be an object"));
+    }
     serde_json::from_slice(sent).map_err(|error| Refusal::invalid(format!("the body is not as documented: {error}")))
 }
 

@@ -53,7 +53,7 @@ impl Session {
         match request {
             Request::Hello(hello) => {
                 let claims = Claims { user: caller.user, name: None, admin: false, expires_at: clock::now() };
-                self.hello_again(&frame, hello, claims, ctx);
+                self.hello_again(&frame, hello, claims, caller.device, ctx);
             }
             Request::Refresh { token } => self.refresh(&frame, token, caller.user, ctx),
             Request::Start(data) => self.start(&frame, *data, caller, ctx),
@@ -100,17 +100,19 @@ impl Session {
     fn hello_again(
         &mut self,
         frame: &ClientFrame<'_>,
-        hello: crate::gateway::protocol::Hello,
+        mut hello: crate::gateway::protocol::Hello,
         claims: Claims,
+        device: DeviceId,
         ctx: &mut Ctx,
     ) {
         if hello.token.is_some() {
-            return self.hello(frame, hello, ctx);
+            return self.refuse(Some(frame), &Refusal::new(ErrorCode::WrongState, "the session is open; use session:refresh"));
         }
         if let Err(refusal) = hello.resume() {
             return self.refuse(Some(frame), &refusal);
         }
         let id = frame.id.as_deref().map(str::to_owned);
+        hello.device_id.get_or_insert(device);
         self.join(claims, id, Some(hello), ctx);
     }
 
