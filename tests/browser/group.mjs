@@ -35,4 +35,21 @@ await scenario("group", async (stage) => {
   await alice.framesRise();
   await bob.click("hangup");
   await alice.reads("call-status", /Call ended|Waiting/);
+
+  stage.step("a device of bob's that comes now hears how the call ends, and does not ring for how it began");
+  const late = await stage.tab("bob", other);
+  await late.page.evaluate(() => {
+    globalThis.rang = 0;
+    const { showModal } = HTMLDialogElement.prototype;
+    HTMLDialogElement.prototype.showModal = function counted() {
+      globalThis.rang += 1;
+      showModal.call(this);
+    };
+    globalThis.ended = new Promise((resolve) => globalThis.carillon.client.on("call:ended", () => setTimeout(resolve, 300)));
+  });
+  // A group call goes on with one person in it, until that one leaves too.
+  await alice.click("hangup");
+  await alice.home();
+  await late.page.evaluate(() => globalThis.ended);
+  if (await late.page.evaluate(() => globalThis.rang) > 0) throw new Error("it rang");
 });

@@ -6,17 +6,19 @@ import { isGone } from "../carillon-client.js";
 import { Recents } from "./recents.js";
 import { CallSession } from "./session.js";
 
+// What this device missed comes in one burst, the beginning of a ring and its end: only what is not over by then rings.
+const SETTLE_MS = 80;
+
 export class Phone {
   /** The call on this device, also for a moment after its end; or null. */
   session = null;
-  /** Calls that ring here, oldest first: `{callId, from, others, video, isGroup}`. */
-  incoming = [];
   connection = { state: "connecting" };
   recents = null;
   #client;
   #onChange;
   #onNotice;
   #recorded = new Set();
+  #rings = [];
 
   /** `onChange()` after every change; `onNotice(text)` for what has no place of its own. */
   constructor({ client, onChange, onNotice }) {
@@ -28,7 +30,8 @@ export class Phone {
     client.on("*", (data, event) => this.#onEvent(event, data));
   }
 
-  get me() { return this.#client.session; }
+  /** Calls that ring here, oldest first: `{callId, from, others, video, isGroup}`. */
+  get incoming() { return this.#rings.filter((ring) => ring.isAudible); }
   get userId() { return this.#client.userId; }
 
   // ---- What the user does ------------------------------------------------------------------------------------
@@ -41,7 +44,7 @@ export class Phone {
   }
 
   accept(callId, { video }) {
-    const ring = this.incoming.find((one) => one.callId === callId);
+    const ring = this.#rings.find((one) => one.callId === callId);
     if (!ring) return;
     this.#stopRinging(callId);
     this.session?.hangUp();
@@ -64,7 +67,7 @@ export class Phone {
 
   close() {
     this.session?.hangUp();
-    this.incoming = [];
+    this.#rings = [];
     this.#client.close(); // What was sent before still goes out.
   }
 
@@ -133,12 +136,19 @@ export class Phone {
   }
 
   #ring(call, from) {
-    if (!call || this.session?.callId === call.callId || this.incoming.some((one) => one.callId === call.callId)) return;
+    if (!call || this.session?.callId === call.callId || this.#rings.some((one) => one.callId === call.callId)) return;
     const caller = from ?? call.initiatorId;
     const others = (call.participants ?? []).map((one) => one.userId).filter((id) => id !== caller && id !== this.userId);
-    this.incoming.push({ callId: call.callId, from: caller, others, video: call.type === "video", isGroup: Boolean(call.isGroup), at: Date.now() });
-    this.#client.request("call:ringing", { callId: call.callId }).catch(() => {});
-    this.#onChange();
+    const ring = {
+      callId: call.callId, from: caller, others, video: call.type === "video", isGroup: Boolean(call.isGroup), at: Date.now(), isAudible: false,
+    };
+    this.#rings.push(ring);
+    setTimeout(() => {
+      if (!this.#rings.includes(ring)) return;
+      ring.isAudible = true;
+      this.#client.request("call:ringing", { callId: ring.callId }).catch(() => {});
+      this.#onChange();
+    }, SETTLE_MS);
   }
 
   // A snapshot stands for events that are gone: perhaps it rings no more.
@@ -152,14 +162,16 @@ export class Phone {
   #settle(callId, outcome) {
     const ring = this.#stopRinging(callId);
     if (!ring) return false;
+    // Settled on another device before this one was there: not a call of this one.
+    if (!ring.isAudible && outcome !== "missed") return false;
     this.#remember(ring, outcome);
     this.#onChange();
     return true;
   }
 
   #stopRinging(callId) {
-    const ring = this.incoming.find((one) => one.callId === callId);
-    this.incoming = this.incoming.filter((one) => one !== ring);
+    const ring = this.#rings.find((one) => one.callId === callId);
+    this.#rings = this.#rings.filter((one) => one !== ring);
     return ring;
   }
 
