@@ -63,7 +63,11 @@ impl Directory {
         if dead.is_empty() {
             return Vec::new();
         }
-        self.sessions.iter().filter(|entry| dead.contains(&entry.value().0)).map(|entry| entry.value().clone()).collect()
+        self.sessions
+            .iter()
+            .filter(|entry| dead.contains(&entry.value().0))
+            .map(|entry| entry.value().clone())
+            .collect()
     }
 
     /// The user's living actor, made by `make` if there is none.

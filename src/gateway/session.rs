@@ -234,7 +234,6 @@ impl Session {
     /// Attaches the session to its user. `id`: of the hello to be answered; `None`: an event is sent instead.
     fn join(&mut self, claims: Claims, id: Option<String>, hello: Option<Hello>, ctx: &mut Ctx) {
         self.phase = Phase::Joining;
-        self.listed.leave();
         let resume = hello.as_ref().and_then(|hello| hello.resume().ok()).unwrap_or_default();
         let device = match hello.and_then(|hello| hello.device_id) {
             Some(device) => device,
@@ -243,6 +242,9 @@ impl Session {
                 Err(_) => return self.close(Close::RETRY_SOON, ctx),
             },
         };
+        if self.listed.membership.as_ref().is_some_and(|membership| membership.device != device) {
+            self.listed.leave();
+        }
         self.gateway.node.directory.insert_session(self.socket.id.clone(), claims.user.clone(), self.socket.clone());
         self.try_join(Attempt { user: claims.user, device, id, resume, left: JOIN_ATTEMPTS }, ctx);
     }

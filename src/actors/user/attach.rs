@@ -34,6 +34,8 @@ impl Handler<Join> for UserActor {
         self.replace(&device, &session);
         self.announce(&device, &session);
         let caller = self.caller(&session, &device);
+        // A session may say hello again: it is attached anew, and nobody need think that its device was away.
+        self.members.retain(|member| member.session != session);
         self.members.push(Member { session: session.clone(), device, outbox, holding: Some(Vec::new()) });
         let known = self.loaded.then(|| self.open_calls());
         let attaching = attach(self.node.clone(), caller, known, resume.into_iter().collect());

@@ -106,7 +106,8 @@ impl Session {
         ctx: &mut Ctx,
     ) {
         if hello.token.is_some() {
-            return self.refuse(Some(frame), &Refusal::new(ErrorCode::WrongState, "the session is open; use session:refresh"));
+            return self
+                .refuse(Some(frame), &Refusal::new(ErrorCode::WrongState, "the session is open; use session:refresh"));
         }
         if let Err(refusal) = hello.resume() {
             return self.refuse(Some(frame), &refusal);
