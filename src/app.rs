@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use actix::Arbiter;
-use actix_web::{App, HttpServer, web};
+use actix_web::{App, HttpServer, middleware::ErrorHandlers, web};
 use anyhow::Context;
 use dashmap::DashMap;
 
@@ -66,6 +66,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         workers_node.add_arbiter(Arbiter::current());
         App::new()
             .app_data(workers_gateway.clone())
+            .wrap(ErrorHandlers::new().default_handler_client(rest::as_problem))
             .route("/ws", web::get().to(ws::upgrade))
             .configure(rest::routes)
             .configure(pages::routes)

@@ -3,7 +3,13 @@
 //! Owns only addresses. It must never be asked what is true of a call. An actor that died is still listed; whoever
 //! finds its address disconnected removes it and rebuilds.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use actix::Addr;
 use dashmap::{DashMap, Entry};
@@ -14,11 +20,33 @@ use crate::domain::{CallId, NodeId, SessionId, Timestamp, UserId};
 /// The directory of one node.
 #[derive(Default)]
 pub struct Directory {
-    calls: DashMap<CallId, Addr<CallActor>>,
+    calls: DashMap<CallId, Listed>,
     users: DashMap<UserId, Addr<UserActor>>,
     sessions: DashMap<SessionId, (UserId, Arc<dyn Outbox>)>,
     followed: DashMap<CallId, Followed>,
     positions: DashMap<CallId, Position>,
+}
+
+/// The actor of a call, and how many signals wait for it.
+struct Listed {
+    addr: Addr<CallActor>,
+    signals: Arc<AtomicUsize>,
+}
+
+/// How many signals may wait for one call's actor. It relays hundreds of thousands a second: that many waiting means that
+/// its thread is overloaded, and what waits is old.
+const MAX_SIGNALS_WAITING: usize = 4096;
+
+/// Too many signals wait for a call.
+pub struct Overloaded;
+
+/// A signal's place in the queue of a call's actor, given back when it is dropped.
+pub struct SignalSlot(Arc<AtomicUsize>);
+
+impl Drop for SignalSlot {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A call that users of this node are told of.
@@ -37,26 +65,44 @@ struct Position {
 impl Directory {
     /// The actor of a call that this node owns, if it lives.
     pub fn call(&self, call: &CallId) -> Option<Addr<CallActor>> {
-        self.calls.get(call).map(|entry| entry.value().clone()).filter(Addr::connected)
+        self.calls.get(call).map(|entry| entry.value().addr.clone()).filter(Addr::connected)
+    }
+
+    /// The same with a place for a signal; `Err`: too many wait already.
+    pub fn call_for_signal(&self, call: &CallId) -> Option<Result<(Addr<CallActor>, SignalSlot), Overloaded>> {
+        let entry = self.calls.get(call)?;
+        let listed = entry.value();
+        if !listed.addr.connected() {
+            return None;
+        }
+        let slot = SignalSlot(listed.signals.clone());
+        let waiting = listed.signals.fetch_add(1, Ordering::Relaxed);
+        Some(if waiting < MAX_SIGNALS_WAITING { Ok((listed.addr.clone(), slot)) } else { Err(Overloaded) })
     }
 
     /// Lists the actor of a call.
     pub fn insert_call(&self, call: CallId, addr: Addr<CallActor>) {
-        self.calls.insert(call, addr);
+        self.calls.insert(call, Listed { addr, signals: Arc::default() });
     }
 
     /// Takes a call's actor out, if it is still this one.
     pub fn remove_call(&self, call: &CallId, addr: &Addr<CallActor>) {
-        if self.calls.remove_if(call, |_, listed| listed == addr).is_some() {
+        if self.calls.remove_if(call, |_, listed| listed.addr == *addr).is_some() {
             self.positions.remove(call);
         }
     }
 
     /// Takes out and returns the calls whose actors have died.
     pub fn take_dead_calls(&self) -> Vec<CallId> {
-        let dead: Vec<CallId> =
-            self.calls.iter().filter(|entry| !entry.value().connected()).map(|entry| entry.key().clone()).collect();
-        dead.into_iter().filter(|call| self.calls.remove_if(call, |_, addr| !addr.connected()).is_some()).collect()
+        let dead: Vec<CallId> = self
+            .calls
+            .iter()
+            .filter(|entry| !entry.value().addr.connected())
+            .map(|entry| entry.key().clone())
+            .collect();
+        dead.into_iter()
+            .filter(|call| self.calls.remove_if(call, |_, listed| !listed.addr.connected()).is_some())
+            .collect()
     }
 
     /// How many calls this node owns.
@@ -170,6 +216,6 @@ impl Directory {
 
     /// The actors of this node's calls.
     pub fn all_calls(&self) -> Vec<Addr<CallActor>> {
-        self.calls.iter().map(|entry| entry.value().clone()).collect()
+        self.calls.iter().map(|entry| entry.value().addr.clone()).collect()
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::Outbox;
+use super::{Outbox, directory::SignalSlot};
 use crate::{
     domain::{CallId, Command, DeviceId, NodeId, ParticipantStatus, SessionId, UserId, call::Call},
     wire::{Frame, Refusal, render::Item},
@@ -244,7 +244,11 @@ pub struct Request {
 /// A signal for the actor of a call to relay.
 #[derive(actix::Message)]
 #[rtype(result = "()")]
-pub struct RelaySignal(pub SignalRequest);
+pub struct RelaySignal {
+    pub request: SignalRequest,
+    /// Given back when the signal has been handled.
+    pub slot: SignalSlot,
+}
 
 /// What one node tells another.
 #[derive(Debug, Serialize, Deserialize)]

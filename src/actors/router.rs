@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::{
     Answer, Ask, Caller, Node,
     call::CallActor,
+    directory::Overloaded,
     messages::{Receipt, RelaySignal, Request, SignalRequest, ToNode},
     node::ASK_TIMEOUT,
 };
@@ -165,16 +166,29 @@ impl Node {
 
     /// Relays a signal to a call that is thought to be owned by this node, or whose owner is to be found.
     pub(super) fn signal_here(self: &Arc<Self>, request: SignalRequest) {
-        if let Some(addr) = self.directory.call(&request.call) {
-            // `do_send`: a signal lost with the call's actor is told by `call:renegotiate` from the next one; what may
-            // wait here is bounded by what each session may have under way.
-            addr.do_send(RelaySignal(request));
-            return;
+        self.signal_once(request, true);
+    }
+
+    fn signal_once(self: &Arc<Self>, request: SignalRequest, retry: bool) {
+        match self.directory.call_for_signal(&request.call) {
+            Some(Ok((addr, slot))) => {
+                // `do_send`: a signal lost with the call's actor is told by `call:renegotiate` from the next one; what may
+                // wait here is bounded by the slots.
+                addr.do_send(RelaySignal { request, slot });
+                return;
+            }
+            Some(Err(Overloaded)) => {
+                let refusal = Refusal::new(ErrorCode::RateLimited, "too many signals wait for this call");
+                return self.settle(&request.receipt, Err(refusal));
+            }
+            None => {}
         }
         let node = self.clone();
         self.spawn(async move {
             match node.locate(&request.call).await {
-                Ok(Place::Here(addr)) => addr.do_send(RelaySignal(request)),
+                // Its actor is listed now.
+                Ok(Place::Here(_)) if retry => node.signal_once(request, false),
+                Ok(Place::Here(_)) => node.settle(&request.receipt, Err(Refusal::unavailable("the call is not ready"))),
                 Ok(Place::There(owner)) => {
                     if matches!(request.receipt, Receipt::Here { .. }) {
                         node.signal_to(&owner, request);

@@ -3,10 +3,19 @@
 pub mod groups;
 pub mod health;
 
-use actix_web::{HttpResponse, HttpResponseBuilder, http::StatusCode, http::header, web};
+use actix_web::{
+    HttpResponse, HttpResponseBuilder,
+    dev::ServiceResponse,
+    http::{StatusCode, header},
+    middleware::ErrorHandlerResponse,
+    web,
+};
 use serde::Serialize;
 
 use crate::wire::{ErrorCode, Refusal};
+
+/// The media type of RFC 9457.
+const PROBLEM: &str = "application/problem+json";
 
 /// RFC 9457.
 #[derive(Serialize)]
@@ -30,7 +39,7 @@ pub fn problem(refusal: &Refusal) -> HttpResponse {
         code: refusal.code,
     };
     let mut response = HttpResponseBuilder::new(status);
-    response.insert_header((header::CONTENT_TYPE, "application/problem+json"));
+    response.insert_header((header::CONTENT_TYPE, PROBLEM));
     response.insert_header((header::CACHE_CONTROL, "no-store"));
     if status == StatusCode::UNAUTHORIZED {
         response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
@@ -48,6 +57,25 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .route("/livez", web::get().to(health::livez))
         .route("/readyz", web::get().to(health::readyz))
         .service(web::scope("/api/v1").configure(groups::routes).default_service(web::to(no_such_route)));
+}
+
+/// Gives the framework's own refusals (a method that is not there, a body that is too large) the form of ours.
+pub fn as_problem<B>(response: ServiceResponse<B>) -> actix_web::Result<ErrorHandlerResponse<B>> {
+    let ours = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == PROBLEM);
+    if ours {
+        return Ok(ErrorHandlerResponse::Response(response.map_into_left_body()));
+    }
+    let status = response.status();
+    let refusal = match status {
+        StatusCode::NOT_FOUND => Refusal::new(ErrorCode::NotFound, "there is no such resource"),
+        StatusCode::PAYLOAD_TOO_LARGE => Refusal::new(ErrorCode::TooLarge, "the body must have at most 64 KiB"),
+        StatusCode::METHOD_NOT_ALLOWED => Refusal::invalid("the resource does not have this method"),
+        _ => Refusal::invalid("the request is not as documented"),
+    };
+    let (request, _) = response.into_parts();
+    let mut answer = problem(&refusal);
+    *answer.status_mut() = status;
+    Ok(ErrorHandlerResponse::Response(ServiceResponse::new(request, answer).map_into_right_body()))
 }
 
 async fn no_such_route() -> HttpResponse {

@@ -19,6 +19,7 @@ mod config;
 mod fixtures;
 mod gateway;
 mod groups;
+mod load;
 mod panics;
 mod resume;
 mod scenarios;

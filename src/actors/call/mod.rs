@@ -420,8 +420,9 @@ impl Handler<Request> for CallActor {
 impl Handler<RelaySignal> for CallActor {
     type Result = ();
 
-    fn handle(&mut self, RelaySignal(request): RelaySignal, ctx: &mut Self::Context) {
+    fn handle(&mut self, RelaySignal { request, slot }: RelaySignal, ctx: &mut Self::Context) {
         self.perform_signal(request, false);
+        drop(slot);
         self.pump(ctx);
     }
 }
