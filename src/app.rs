@@ -8,7 +8,7 @@ use anyhow::Context;
 use dashmap::DashMap;
 
 use crate::{
-    actors::{Node, NodeHandle, inbox::Inbox, node, sweepers},
+    actors::{Node, NodeHandle, inbox::Inbox, membership, node, sweepers},
     clock,
     cluster::{
         bus::{Bus, BusLimits},
@@ -47,9 +47,8 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let store = Store::open(&url, options).await.context("the database could not be opened")?;
     let id = node_id(settings.node_name.as_deref())?;
     let info = NodeInfo { version: env!("CARGO_PKG_VERSION").to_owned(), address: None };
-    store.register_node(&id, settings.node_lease, &info).await.context("the node could not be entered")?;
-
     let node = Node::new(id.clone(), store.clone(), rules(&settings), busy_policy(settings.busy_policy));
+    node.enter(settings.node_lease, &info).await.context("the node could not be entered")?;
     let bus = join_bus(&settings, &node).await?;
     let gateway = web::Data::new(Gateway {
         node: node.clone(),
@@ -84,7 +83,8 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let address = server.addrs().first().copied().unwrap_or(settings.listen);
     tokio::task::spawn_local(heartbeat::run(gateway.clone().into_inner()));
     tokio::task::spawn_local(sweepers::run(node.clone()));
-    tokio::task::spawn_local(keep_lease(node.clone(), settings.node_lease, info));
+    tokio::task::spawn_local(membership::keep_lease(node.clone(), settings.node_lease, info));
+    tokio::task::spawn_local(membership::watch(node.clone()));
     tracing::info!(address = %address, node.id = %id, version = env!("CARGO_PKG_VERSION"), "listening");
     if settings.dev {
         print_links(&settings, &address.to_string());
@@ -153,25 +153,6 @@ async fn join_bus(settings: &Settings, node: &NodeHandle) -> anyhow::Result<Arc<
     };
     node.join_bus(bus.clone());
     Ok(bus)
-}
-
-/// Renews the node's lease, three times in its length.
-async fn keep_lease(node: NodeHandle, lease: Duration, info: NodeInfo) {
-    let mut turns = tokio::time::interval(lease.mul_f64(0.3));
-    turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        turns.tick().await;
-        match node.store.renew_lease(&node.id, lease).await {
-            Ok(true) => {}
-            Ok(false) => {
-                tracing::warn!(node.id = %node.id, "the node's lease had run out; entering it anew");
-                if let Err(error) = node.store.register_node(&node.id, lease, &info).await {
-                    tracing::warn!(node.id = %node.id, %error, "the node could not be entered anew");
-                }
-            }
-            Err(error) => tracing::warn!(node.id = %node.id, %error, "the node's lease could not be renewed"),
-        }
-    }
 }
 
 /// Two links to try a call with, on standard output: they hold tokens, which the log must not.

@@ -9,7 +9,7 @@ use actix::Addr;
 use dashmap::{DashMap, Entry};
 
 use super::{Outbox, call::CallActor, user::UserActor};
-use crate::domain::{CallId, NodeId, SessionId, UserId};
+use crate::domain::{CallId, NodeId, SessionId, Timestamp, UserId};
 
 /// The directory of one node.
 #[derive(Default)]
@@ -17,7 +17,21 @@ pub struct Directory {
     calls: DashMap<CallId, Addr<CallActor>>,
     users: DashMap<UserId, Addr<UserActor>>,
     sessions: DashMap<SessionId, (UserId, Arc<dyn Outbox>)>,
-    owners: DashMap<CallId, NodeId>,
+    followed: DashMap<CallId, Followed>,
+    positions: DashMap<CallId, Position>,
+}
+
+/// A call that users of this node are told of.
+struct Followed {
+    owner: NodeId,
+    users: Vec<UserId>,
+}
+
+/// How far a call of this node has come.
+struct Position {
+    epoch: u64,
+    seq: u64,
+    at: Timestamp,
 }
 
 impl Directory {
@@ -28,13 +42,14 @@ impl Directory {
 
     /// Lists the actor of a call.
     pub fn insert_call(&self, call: CallId, addr: Addr<CallActor>) {
-        self.owners.remove(&call);
         self.calls.insert(call, addr);
     }
 
     /// Takes a call's actor out, if it is still this one.
     pub fn remove_call(&self, call: &CallId, addr: &Addr<CallActor>) {
-        self.calls.remove_if(call, |_, listed| listed == addr);
+        if self.calls.remove_if(call, |_, listed| listed == addr).is_some() {
+            self.positions.remove(call);
+        }
     }
 
     /// Takes out and returns the calls whose actors have died.
@@ -114,23 +129,47 @@ impl Directory {
 
     /// The node that was last heard to own a call.
     pub fn owner(&self, call: &CallId) -> Option<NodeId> {
-        self.owners.get(call).map(|entry| entry.value().clone())
+        self.followed.get(call).map(|entry| entry.value().owner.clone())
     }
 
-    /// Remembers who owns a call that a user here takes part in. Taken back by [`Directory::forget_owner`], when they
-    /// no longer do.
-    pub fn remember_owner(&self, call: &CallId, owner: &NodeId) {
-        match self.owners.get(call) {
-            Some(known) if known.value() == owner => {}
-            known => {
-                drop(known);
-                self.owners.insert(call.clone(), owner.clone());
-            }
+    /// Remembers that a user here is told of a call, and who owns it.
+    pub fn follow(&self, call: &CallId, owner: &NodeId, user: &UserId) {
+        let mut entry =
+            self.followed.entry(call.clone()).or_insert_with(|| Followed { owner: owner.clone(), users: Vec::new() });
+        if entry.owner != *owner {
+            entry.owner = owner.clone();
+        }
+        if !entry.users.contains(user) {
+            entry.users.push(user.clone());
         }
     }
 
-    /// Forgets who owns a call.
-    pub fn forget_owner(&self, call: &CallId) {
-        self.owners.remove(call);
+    /// A user here is told of a call no longer.
+    pub fn unfollow(&self, call: &CallId, user: &UserId) {
+        if let Some(mut entry) = self.followed.get_mut(call) {
+            entry.users.retain(|other| other != user);
+        }
+        self.followed.remove_if(call, |_, followed| followed.users.is_empty());
+    }
+
+    /// The users here who are told of a call.
+    pub fn followers(&self, call: &CallId) -> Vec<UserId> {
+        self.followed.get(call).map(|entry| entry.users.clone()).unwrap_or_default()
+    }
+
+    /// Notes how far a call of this node has come.
+    pub fn set_position(&self, call: &CallId, epoch: u64, seq: u64, at: Timestamp) {
+        self.positions.insert(call.clone(), Position { epoch, seq, at });
+    }
+
+    /// How far this node's calls have come that changed after `since`.
+    pub fn positions_since(&self, since: Timestamp) -> Vec<(CallId, u64, u64)> {
+        let recent = self.positions.iter().filter(|entry| entry.value().at >= since);
+        recent.map(|entry| (entry.key().clone(), entry.value().epoch, entry.value().seq)).collect()
+    }
+
+    /// The actors of this node's calls.
+    pub fn all_calls(&self) -> Vec<Addr<CallActor>> {
+        self.calls.iter().map(|entry| entry.value().clone()).collect()
     }
 }

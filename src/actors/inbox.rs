@@ -78,6 +78,16 @@ impl bus::Inbox for Inbox {
                 let Some(outbox) = node.directory.session(&session) else { return };
                 node.settle(&Receipt::Here { outbox, session, id }, refusal.map_or(Ok(()), Err));
             }
+            ToNode::Digest { calls } => {
+                for (call, epoch, seq) in calls {
+                    for user in node.directory.followers(&call) {
+                        if let Some(addr) = node.directory.user(&user) {
+                            // `do_send`: the next digest is two seconds away.
+                            addr.do_send(user::Digest { call: call.clone(), epoch, seq });
+                        }
+                    }
+                }
+            }
             ToNode::SignalDelivery { user, head } => {
                 if let (Some(addr), Some(frame)) = (node.directory.user(&user), blobs.next()) {
                     // `do_send`: see `Node::deliver_here`.
@@ -103,6 +113,12 @@ impl bus::Inbox for Inbox {
                 let mut blobs = blobs;
                 if let Some(frame) = blobs.next() {
                     addr.do_send(user::DeliverSignal(signal(head, frame)));
+                }
+            }
+            ToUser::NewOwner { call, epoch } => {
+                let mut blobs = blobs;
+                if let Some(frame) = blobs.next() {
+                    addr.do_send(user::NewOwner { call, epoch, owner: from, frame: frame.into() });
                 }
             }
             ToUser::SessionOpened { device, session } => addr.do_send(user::OpenedElsewhere { device, session }),

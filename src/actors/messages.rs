@@ -282,6 +282,10 @@ pub enum ToNode {
         id: Option<String>,
         refusal: Option<Refusal>,
     },
+    /// How far calls of the sender have come, with their epochs: who follows one and is behind has lost something.
+    Digest {
+        calls: Vec<(CallId, u64, u64)>,
+    },
     /// Blob: the frame.
     SignalDelivery {
         user: UserId,
@@ -297,6 +301,8 @@ pub enum ToUser {
     Delivery { call: CallId, epoch: u64, items: Vec<ItemHead>, standing: Standing },
     /// Blob: the frame.
     Signal { head: SignalHead },
+    /// The call has a new owner, the sender. Blob: the frame for the device in it.
+    NewOwner { call: CallId, epoch: u64 },
     /// A session was opened; an older one of the same device is replaced.
     SessionOpened { device: DeviceId, session: SessionId },
 }

@@ -17,6 +17,7 @@ use tokio::sync::{Mutex, oneshot};
 use super::{
     Answer,
     directory::Directory,
+    membership::Membership,
     messages::{Delivery, ItemHead, Receipt, SignalDelivery, SignalHead, ToNode, ToUser},
 };
 use crate::{
@@ -40,6 +41,7 @@ pub struct Node {
     pub directory: Directory,
     pub rules: Rules,
     pub busy_policy: BusyPolicy,
+    pub membership: Membership,
     /// New calls are refused: the node is leaving.
     pub draining: AtomicBool,
     bus: OnceLock<Arc<dyn Bus>>,
@@ -59,6 +61,7 @@ impl Node {
             directory: Directory::default(),
             rules,
             busy_policy,
+            membership: Membership::default(),
             draining: AtomicBool::new(false),
             bus: OnceLock::new(),
             arbiters: RwLock::default(),
@@ -157,6 +160,16 @@ impl Node {
         // `do_send`: a user's actor that is gone has no sessions left to tell, and its mailbox is emptied as fast as
         // this thread runs; the bound on memory is each session's budget behind it.
         addr.map(|addr| addr.do_send(super::user::Deliver(delivery))).is_some()
+    }
+
+    /// Tells a user's nodes that a call is this node's now.
+    pub(super) fn tell_new_owner(&self, user: &UserId, call: &CallId, epoch: u64, frame: &Frame) {
+        self.tell_user(user, &ToUser::NewOwner { call: call.clone(), epoch }, &[frame.text()]);
+        if let Some(addr) = self.directory.user(user) {
+            // `do_send`: as for events.
+            let owner = self.id.clone();
+            addr.do_send(super::user::NewOwner { call: call.clone(), epoch, owner, frame: frame.clone() });
+        }
     }
 
     /// Hands a signal to the user, at the node where their device is if that is known.

@@ -54,9 +54,9 @@ impl Node {
                 }
             });
         }
-        if let Some(owner) = self.directory.owner(&call) {
+        if let Some(owner) = self.directory.owner(&call).filter(|owner| *owner != self.id && self.is_live(owner)) {
             let sent = self.ask_node(&owner, &call, command, caller, ask, 0);
-            return Box::pin(async move { node.answer_of(&call, sent).await });
+            return Box::pin(async move { node.answer_of(sent).await });
         }
         Box::pin(async move { node.ask_hop(&call, command, caller, ask, 0).await })
     }
@@ -85,7 +85,7 @@ impl Node {
                 }
                 Place::There(owner) if hops < MAX_HOPS => {
                     let sent = self.ask_node(&owner, call, command, caller, ask, hops + 1);
-                    return self.answer_of(call, sent).await;
+                    return self.answer_of(sent).await;
                 }
                 Place::There(_) => break,
             }
@@ -126,17 +126,12 @@ impl Node {
         }
     }
 
-    async fn answer_of(
-        self: &Arc<Self>,
-        call: &CallId,
-        sent: Result<(u64, oneshot::Receiver<Outcome>), Refusal>,
-    ) -> Outcome {
+    async fn answer_of(self: &Arc<Self>, sent: Result<(u64, oneshot::Receiver<Outcome>), Refusal>) -> Outcome {
         let (id, answer) = sent?;
         if let Ok(Ok(outcome)) = tokio::time::timeout(ASK_TIMEOUT, answer).await {
             return outcome;
         }
         self.asks.remove(&id);
-        self.directory.forget_owner(call);
         Err(Refusal::unavailable("the call's owner did not answer in time"))
     }
 
@@ -145,7 +140,13 @@ impl Node {
         if self.directory.call(&request.call).is_some() {
             return self.signal_here(request);
         }
-        let Some(owner) = self.directory.owner(&request.call) else { return self.signal_here(request) };
+        let Some(owner) = self.directory.owner(&request.call).filter(|owner| *owner != self.id) else {
+            return self.signal_here(request);
+        };
+        self.signal_to(&owner, request);
+    }
+
+    fn signal_to(self: &Arc<Self>, owner: &NodeId, request: SignalRequest) {
         let Receipt::Here { id, session, .. } = &request.receipt else { return };
         let body = ToNode::Signal {
             call: request.call.clone(),
@@ -157,7 +158,7 @@ impl Node {
             session: session.clone(),
             id: id.clone(),
         };
-        if let Err(refusal) = self.tell_node(&owner, &body, &[request.payload.text()]) {
+        if let Err(refusal) = self.tell_node(owner, &body, &[request.payload.text()]) {
             self.settle(&request.receipt, Err(refusal));
         }
     }
@@ -176,8 +177,7 @@ impl Node {
                 Ok(Place::Here(addr)) => addr.do_send(RelaySignal(request)),
                 Ok(Place::There(owner)) => {
                     if matches!(request.receipt, Receipt::Here { .. }) {
-                        node.directory.remember_owner(&request.call, &owner);
-                        node.signal(request);
+                        node.signal_to(&owner, request);
                     } else {
                         node.settle(&request.receipt, Err(Refusal::unavailable("the call has moved")));
                     }

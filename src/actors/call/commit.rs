@@ -63,6 +63,7 @@ impl CallActor {
                 if let Some(caller) = caller.filter(|c| self.is_at(c)) {
                     self.link(&caller);
                 }
+                self.note_position();
                 self.log(&prepared);
                 self.publish(prepared, ctx);
                 if let Some(reply) = reply {

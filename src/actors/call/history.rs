@@ -94,7 +94,9 @@ impl CallActor {
         };
         let Some(Resume { seq, sig }) = since else { return missed };
         // Who claims more than there is has it from somewhere else: the whole call sets them right.
-        let known = (seq <= self.call.seq).then(|| self.history.replay(&self.call.id, user, seq));
+        // Who has nothing of a call that does not ring them needs its state and not its story.
+        let story = seq > 0 || missed.standing == Standing::Rung;
+        let known = (story && seq <= self.call.seq).then(|| self.history.replay(&self.call.id, user, seq));
         match known.flatten() {
             Some(items) => missed.items = items,
             None => missed.snapshot = Some(render::snapshot(&self.call, clock::now())),

@@ -11,7 +11,7 @@ mod publish;
 mod relay;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -29,7 +29,7 @@ use super::{
 use crate::{
     clock,
     domain::{
-        By, Call, CallId, Command, NodeId, Recorded, Rejection, SessionId, UserId,
+        By, Call, CallId, Command, NodeId, Participant, ParticipantStatus, Recorded, Rejection, SessionId, UserId,
         call::{
             decide,
             glare::{Clash, clash},
@@ -43,6 +43,13 @@ use crate::{
 const MAX_WAITING: usize = 256;
 /// How long the actor of a call that has ended answers repetitions from memory before they must be read from the store.
 const LINGER: Duration = Duration::from_secs(5);
+/// When a ring that nobody has acknowledged is sent again, and how often. More costs messages for every client that never
+/// says `call:ringing`; fewer leave a phone silent when Redis loses two in a row.
+const REMIND_AFTER: Duration = Duration::from_secs(2);
+const REMINDERS: u32 = 2;
+/// How long after a takeover the nodes of participants may take to say where their devices are. Shorter than the time a
+/// node needs to notice that Redis is back, and people who are there would be shown as reconnecting.
+const LINK_PATIENCE: Duration = Duration::from_secs(4);
 /// How long after a failed commit a timer is tried again.
 const RETRY_TIMER: Duration = Duration::from_secs(1);
 
@@ -261,6 +268,13 @@ impl CallActor {
         ctx: &mut Context<Self>,
     ) {
         fail::fail_point!("call-perform");
+        if !self.node.membership.may_own() {
+            // Another node may own the call by now: nothing is decided here until the lease is renewed.
+            if let Some(reply) = reply {
+                let _ = reply.send(Err(Refusal::unavailable("this node has lost its lease")));
+            }
+            return self.arm_timer(ctx, RETRY_TIMER);
+        }
         let now = clock::now();
         match decide(&self.call, now, &self.node.rules, by, command) {
             Ok(events) if events.is_empty() => {
@@ -321,6 +335,45 @@ impl CallActor {
         }));
     }
 
+    /// Participants whose device no node has named since the takeover went with the node that died.
+    fn miss_the_silent(&mut self, ctx: &mut Context<Self>) {
+        self.miss(ctx, |actor, user| !actor.links.contains_key(user));
+    }
+
+    /// Counts the devices of these participants as having lost their connection.
+    fn miss(&mut self, ctx: &mut Context<Self>, lost: impl Fn(&Self, &UserId) -> bool) {
+        let there = |p: &&Participant| p.status.is_engaged() && lost(self, &p.user);
+        let missed: Vec<Command> = (self.call.participants.iter().filter(there))
+            .filter_map(|p| Some(Command::ConnectionLost { user: p.user.clone(), device: p.device.clone()? }))
+            .collect();
+        self.jobs.extend(missed.into_iter().map(Job::System));
+        self.pump(ctx);
+    }
+
+    /// A ring that was lost on its way leaves no hole that anybody could see: it is sent again while no device has said
+    /// that it alerts. Who has it drops it by its `seq`.
+    fn remind_later(&mut self, ctx: &mut Context<Self>, left: u32) {
+        if left == 0 {
+            return;
+        }
+        ctx.run_later(REMIND_AFTER, move |actor, ctx| {
+            let silent = |p: &&Participant| p.status == ParticipantStatus::Invited && !p.unreachable;
+            let users: Vec<UserId> = actor.call.participants.iter().filter(silent).map(|p| p.user.clone()).collect();
+            if users.is_empty() {
+                return;
+            }
+            for user in users {
+                let missed = actor.missed(&user, Some(Resume { seq: 0, sig: None }));
+                actor.node.deliver(&user, actor.delivery(&user, missed.items));
+            }
+            actor.remind_later(ctx, left - 1);
+        });
+    }
+
+    fn note_position(&self) {
+        self.node.directory.set_position(&self.call.id, self.epoch, self.call.seq, clock::now());
+    }
+
     /// Ends the actor; whoever still asks rebuilds the call from the store.
     fn retire(&mut self, ctx: &mut Context<Self>) {
         self.node.directory.remove_call(&self.call.id, &ctx.address());
@@ -338,10 +391,13 @@ impl Actor for CallActor {
                 callees = self.call.participants.len().saturating_sub(1), "call started"
             );
             self.publish(opening, ctx);
+            self.remind_later(ctx, REMINDERS);
         }
         if self.rebuilt && !self.call.status.is_final() {
-            self.tell_renegotiate();
+            self.tell_new_owner();
+            ctx.run_later(LINK_PATIENCE, |actor, ctx| actor.miss_the_silent(ctx));
         }
+        self.note_position();
         self.arm_timer(ctx, Duration::ZERO);
     }
 }
@@ -367,5 +423,32 @@ impl Handler<RelaySignal> for CallActor {
     fn handle(&mut self, RelaySignal(request): RelaySignal, ctx: &mut Self::Context) {
         self.perform_signal(request, false);
         self.pump(ctx);
+    }
+}
+
+/// These nodes are gone, with the sessions on them.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+pub struct NodesGone(pub Arc<HashSet<NodeId>>);
+
+impl Handler<NodesGone> for CallActor {
+    type Result = ();
+
+    fn handle(&mut self, NodesGone(gone): NodesGone, ctx: &mut Self::Context) {
+        self.miss(ctx, |actor, user| actor.links.get(user).is_some_and(|link| gone.contains(&link.node)));
+    }
+}
+
+/// The node has lost its lease: whoever still asks finds the call's owner in the store.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+pub struct LetGo;
+
+impl Handler<LetGo> for CallActor {
+    type Result = ();
+
+    fn handle(&mut self, LetGo: LetGo, ctx: &mut Self::Context) {
+        self.jobs.clear();
+        self.retire(ctx);
     }
 }

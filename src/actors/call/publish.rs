@@ -6,7 +6,7 @@ use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 
 use super::{CallActor, Job};
 use crate::{
-    actors::messages::{Delivery, SignalDelivery, Standing},
+    actors::messages::{Delivery, Standing},
     domain::{
         Call, CallId, Command, Event, GroupId, Recorded, Timestamp, UserId,
         call::{Audience, evolve},
@@ -80,7 +80,7 @@ impl Prepared {
 }
 
 impl CallActor {
-    fn delivery(&self, user: &UserId, items: Vec<Item>) -> Arc<Delivery> {
+    pub(super) fn delivery(&self, user: &UserId, items: Vec<Item>) -> Arc<Delivery> {
         Arc::new(Delivery {
             call: self.call.id.clone(),
             epoch: self.epoch,
@@ -138,18 +138,12 @@ impl CallActor {
         }));
     }
 
-    /// Tells who is in the call that its owner is new and signals under way were lost.
-    pub(super) fn tell_renegotiate(&self) {
+    /// Tells everybody concerned that the call's owner is new and signals under way were lost; their nodes then say
+    /// where their devices are.
+    pub(super) fn tell_new_owner(&self) {
         let frame = render::renegotiate(&self.call, self.epoch);
-        for p in self.call.engaged() {
-            let signal = SignalDelivery {
-                call: self.call.id.clone(),
-                epoch: self.epoch,
-                sig: 0,
-                device: None,
-                frame: frame.clone(),
-            };
-            self.node.deliver_signal(&p.user, None, signal);
+        for p in self.call.participants.iter().filter(|p| !p.status.is_final()) {
+            self.node.tell_new_owner(&p.user, &self.call.id, self.epoch, &frame);
         }
     }
 }

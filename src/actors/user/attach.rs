@@ -114,11 +114,12 @@ impl UserActor {
         if missed.standing == Standing::Over {
             return;
         }
-        self.node.directory.remember_owner(call, &missed.owner);
+        self.node.directory.follow(call, &missed.owner, &self.user);
         let alone = self.members.len() == 1;
         let tracked = self.calls.entry(call.clone()).or_insert_with(|| Tracked {
             epoch: missed.epoch,
             seq: missed.seq,
+            checked: missed.seq,
             standing: missed.standing.clone(),
             suppressed: false,
             repairing: None,
@@ -180,6 +181,7 @@ impl UserActor {
                     let tracked = Tracked {
                         epoch: 0,
                         seq: 0,
+                        checked: 0,
                         standing: Standing::Bystander,
                         suppressed: false,
                         repairing: Some(Vec::new()),

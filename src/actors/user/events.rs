@@ -4,7 +4,7 @@ use std::{collections::hash_map::Entry, sync::Arc};
 
 use actix::{ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 
-use super::{Compare, Deliver, DeliverSignal, Held, Tracked, UserActor};
+use super::{Compare, Deliver, DeliverSignal, Digest, Held, NewOwner, Tracked, UserActor};
 use crate::{
     actors::{
         Answer, Ask,
@@ -36,6 +36,7 @@ impl UserActor {
                 entry.insert(Tracked {
                     epoch: delivery.epoch,
                     seq,
+                    checked: seq,
                     standing: Standing::Bystander,
                     suppressed: suppress,
                     repairing: None,
@@ -78,7 +79,7 @@ impl UserActor {
             }
         }
         tracked.standing = delivery.standing.clone();
-        self.node.directory.remember_owner(&delivery.call, &delivery.owner);
+        self.node.directory.follow(&delivery.call, &delivery.owner, &self.user);
         if delivery.standing == Standing::Over {
             self.forget(&delivery.call);
         }
@@ -86,7 +87,7 @@ impl UserActor {
 
     pub(super) fn forget(&mut self, call: &CallId) {
         self.calls.remove(call);
-        self.node.directory.forget_owner(call);
+        self.node.directory.unfollow(call, &self.user);
     }
 
     /// Asks the owner (or the store) for what is missing.
@@ -114,6 +115,7 @@ impl UserActor {
     fn fill(&mut self, call: &CallId, missed: Missed, ctx: &mut Context<Self>) {
         let Some(tracked) = self.calls.get_mut(call) else { return };
         let waiting = tracked.repairing.take().unwrap_or_default();
+        tracked.checked = tracked.checked.max(missed.seq);
         if let Some(snapshot) = missed.snapshot {
             tracked.seq = missed.seq;
             // A session that is being attached is told where things stand by that.
@@ -166,17 +168,55 @@ impl Handler<DeliverSignal> for UserActor {
     }
 }
 
+impl UserActor {
+    fn compare(&mut self, call: CallId, ctx: &mut Context<Self>) {
+        if let Some(tracked) = self.calls.get_mut(&call).filter(|tracked| tracked.repairing.is_none()) {
+            tracked.repairing = Some(Vec::new());
+            self.repair(call, ctx);
+        }
+    }
+}
+
 impl Handler<Compare> for UserActor {
     type Result = ();
 
     fn handle(&mut self, Compare: Compare, ctx: &mut Self::Context) {
         let calls: Vec<CallId> = self.calls.keys().cloned().collect();
         for call in calls {
-            if let Some(tracked) = self.calls.get_mut(&call).filter(|tracked| tracked.repairing.is_none()) {
-                tracked.repairing = Some(Vec::new());
-                self.repair(call, ctx);
-            }
+            self.compare(call, ctx);
         }
         self.look_for_calls(ctx);
+    }
+}
+
+impl Handler<Digest> for UserActor {
+    type Result = ();
+
+    fn handle(&mut self, Digest { call, epoch, seq }: Digest, ctx: &mut Self::Context) {
+        let behind = |t: &Tracked| epoch >= t.epoch && seq > t.seq.max(t.checked);
+        if self.calls.get(&call).is_some_and(behind) {
+            self.compare(call, ctx);
+        }
+    }
+}
+
+impl Handler<NewOwner> for UserActor {
+    type Result = ();
+
+    fn handle(&mut self, NewOwner { call, epoch, owner, frame }: NewOwner, ctx: &mut Self::Context) {
+        let Some(tracked) = self.calls.get_mut(&call).filter(|tracked| epoch > tracked.epoch) else { return };
+        tracked.epoch = epoch;
+        self.node.directory.follow(&call, &owner, &self.user);
+        if let Standing::Engaged { device } = &tracked.standing {
+            let device = device.clone();
+            for member in self.members.iter().filter(|member| member.device == device) {
+                member.outbox.push(frame.clone());
+                // The owner learns where the device is; nothing else follows from the answer.
+                let caller = self.caller(&member.session, &member.device);
+                let told = self.node.ask(&call, caller, Ask::Attach { resume: None });
+                self.node.spawn(async move { drop(told.await) });
+            }
+        }
+        self.compare(call, ctx);
     }
 }

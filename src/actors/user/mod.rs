@@ -18,7 +18,7 @@ use super::{
     outbox::CloseCause,
 };
 use crate::{
-    domain::{CallId, Command, DeviceId, SessionId, UserId},
+    domain::{CallId, Command, DeviceId, NodeId, SessionId, UserId},
     wire::{Frame, Refusal},
 };
 
@@ -70,6 +70,26 @@ pub struct OpenedElsewhere {
 #[rtype(result = "()")]
 pub struct Compare;
 
+/// The owner of a call says how far it has come.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+pub struct Digest {
+    pub call: CallId,
+    pub epoch: u64,
+    pub seq: u64,
+}
+
+/// A call has a new owner.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+pub struct NewOwner {
+    pub call: CallId,
+    pub epoch: u64,
+    pub owner: NodeId,
+    /// What the sessions are told.
+    pub frame: Frame,
+}
+
 /// A session of the user.
 struct Member {
     session: SessionId,
@@ -90,6 +110,8 @@ struct Tracked {
     epoch: u64,
     /// The last event handed on.
     seq: u64,
+    /// How far the call had come when its owner was last asked: up to there nothing is missing.
+    checked: u64,
     standing: Standing,
     /// It would ring while the user talks, and the policy is to refuse: their devices never hear of it.
     suppressed: bool,
@@ -140,7 +162,7 @@ impl UserActor {
             bus.unsubscribe_user(&self.user);
         }
         for call in self.calls.keys() {
-            self.node.directory.forget_owner(call);
+            self.node.directory.unfollow(call, &self.user);
         }
         self.node.directory.remove_user(&self.user, &ctx.address());
         ctx.stop();

@@ -1,0 +1,157 @@
+//! This node's lease, which nodes live, and how far their calls have come.
+//!
+//! Owns the answer to "may this node act as owner now?" and to "is that node gone?". It never calls a node gone that it
+//! could not ask about, and never acts as owner past its lease: by its own monotonic clock, from before the renewal was
+//! asked for, so the database's clock cannot have run further.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use super::{Node, NodeHandle, call::NodesGone, messages::ToNode};
+use crate::{clock, domain::NodeId, store::NodeInfo};
+
+/// How often the owner of calls tells the other nodes how far they have come. A lost last message is noticed after at
+/// most so long.
+const DIGEST_EVERY: Duration = Duration::from_secs(2);
+/// For how long after a change a call is in the digest. A few digests may be lost too.
+const DIGEST_FOR: Duration = Duration::from_secs(10);
+/// Calls in one digest message.
+const DIGEST_CALLS: usize = 500;
+
+/// What a node knows of itself and the others.
+pub struct Membership {
+    started: Instant,
+    /// Until when this node may act as owner, in milliseconds after `started`.
+    lease_until: AtomicU64,
+    live: RwLock<Arc<HashSet<NodeId>>>,
+}
+
+impl Default for Membership {
+    fn default() -> Self {
+        Self { started: clock::monotonic(), lease_until: AtomicU64::new(0), live: RwLock::default() }
+    }
+}
+
+impl Membership {
+    fn now(&self) -> u64 {
+        u64::try_from(clock::monotonic().duration_since(self.started).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The lease was extended by `lease`, asked for at `asked` (see [`Membership::now`]).
+    fn extend(&self, asked: u64, lease: Duration) {
+        let until = asked + u64::try_from(lease.as_millis()).unwrap_or(u64::MAX / 2);
+        self.lease_until.store(until, Ordering::Release);
+    }
+
+    /// Whether this node may act as owner.
+    pub fn may_own(&self) -> bool {
+        self.now() < self.lease_until.load(Ordering::Acquire)
+    }
+
+    /// The nodes that lived when last asked.
+    pub fn live(&self) -> Arc<HashSet<NodeId>> {
+        self.live.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    fn set_live(&self, live: HashSet<NodeId>) {
+        *self.live.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(live);
+    }
+}
+
+impl Node {
+    /// Whether `node` is not known to be gone.
+    pub(super) fn is_live(&self, node: &NodeId) -> bool {
+        let live = self.membership.live();
+        live.is_empty() || live.contains(node)
+    }
+
+    /// Enters the node and takes its first lease.
+    pub async fn enter(&self, lease: Duration, info: &NodeInfo) -> Result<(), crate::store::StoreError> {
+        let asked = self.membership.now();
+        self.store.register_node(&self.id, lease, info).await?;
+        self.membership.extend(asked, lease);
+        Ok(())
+    }
+}
+
+/// Renews the node's lease, three times in its length, until the node ends.
+pub async fn keep_lease(node: NodeHandle, lease: Duration, info: NodeInfo) {
+    let mut turns = tokio::time::interval(lease.mul_f64(0.3));
+    turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        turns.tick().await;
+        let asked = node.membership.now();
+        match node.store.renew_lease(&node.id, lease).await {
+            Ok(true) => node.membership.extend(asked, lease),
+            Ok(false) => {
+                // Others may have taken the calls over: their actors end, and who asks finds the owner in the store.
+                tracing::warn!(node.id = %node.id, calls = node.directory.call_count(), "lease lost; letting go of all calls");
+                for call in node.directory.all_calls() {
+                    // `do_send`: an actor that is gone has let go already.
+                    call.do_send(super::call::LetGo);
+                }
+                if let Err(error) = node.enter(lease, &info).await {
+                    tracing::warn!(node.id = %node.id, %error, "the node could not be entered anew");
+                }
+            }
+            Err(error) => tracing::warn!(
+                node.id = %node.id, %error, owner = node.membership.may_own(), "the node's lease could not be renewed"
+            ),
+        }
+    }
+}
+
+/// Watches which nodes live and tells them how far this node's calls have come, until the node ends.
+pub async fn watch(node: NodeHandle) {
+    let mut turns = tokio::time::interval(DIGEST_EVERY / 2);
+    turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut turn = 0u32;
+    loop {
+        turns.tick().await;
+        look(&node).await;
+        turn = turn.wrapping_add(1);
+        if turn.is_multiple_of(2) {
+            send_digest(&node);
+        }
+    }
+}
+
+async fn look(node: &NodeHandle) {
+    let live: HashSet<NodeId> = match node.store.live_nodes().await {
+        Ok(live) => live.into_iter().map(|live| live.id).collect(),
+        // Not asked is not gone.
+        Err(error) => return tracing::debug!(node.id = %node.id, %error, "could not ask which nodes live"),
+    };
+    let gone: HashSet<NodeId> =
+        node.membership.live().iter().filter(|known| !live.contains(*known) && **known != node.id).cloned().collect();
+    node.membership.set_live(live);
+    if gone.is_empty() {
+        return;
+    }
+    tracing::warn!(node.id = %node.id, gone = ?gone, "nodes are gone");
+    let gone = Arc::new(gone);
+    for call in node.directory.all_calls() {
+        // `do_send`: a call whose actor died is rebuilt, and asks where everybody is.
+        call.do_send(NodesGone(gone.clone()));
+    }
+}
+
+fn send_digest(node: &NodeHandle) {
+    let since = crate::domain::Timestamp::from_millis(
+        clock::now().as_millis() - i64::try_from(DIGEST_FOR.as_millis()).unwrap_or(0),
+    );
+    let positions = node.directory.positions_since(since);
+    for calls in positions.chunks(DIGEST_CALLS) {
+        for other in node.membership.live().iter().filter(|other| **other != node.id) {
+            if let Err(refusal) = node.tell_node(other, &ToNode::Digest { calls: calls.to_vec() }, &[]) {
+                tracing::debug!(node.id = %other, error = %refusal.message, "digest not published");
+            }
+        }
+    }
+}
