@@ -1,5 +1,6 @@
 //! Whether the database answers, as the threads that talk to it last saw it.
 
+use crate::clock;
 use std::{
     sync::{
         Mutex, PoisonError,
@@ -51,7 +52,7 @@ impl Lane {
         }
         let mut down_since = self.down_since();
         if down_since.is_none() {
-            *down_since = Some(Instant::now());
+            *down_since = Some(clock::monotonic());
             tracing::warn!(lane = self.name, why, "the database is away");
         }
     }

@@ -10,6 +10,7 @@ use super::{
     health::Lane,
     retry::Backoff,
 };
+use crate::clock;
 
 /// See the module.
 pub(super) struct Link {
@@ -23,13 +24,13 @@ pub(super) struct Link {
 
 impl Link {
     pub fn new(target: Arc<Target>, purpose: Purpose, lane: Arc<Lane>) -> Self {
-        Self { target, purpose, lane, conn: None, backoff: Backoff::connecting(), not_before: Instant::now() }
+        Self { target, purpose, lane, conn: None, backoff: Backoff::connecting(), not_before: clock::monotonic() }
     }
 
     /// The connection; made now if there is none and the wait since the last failure is over. `None`: the database
     /// is away. Takes as long as connecting may.
     pub fn conn(&mut self) -> Option<&mut Conn> {
-        if self.conn.is_none() && Instant::now() >= self.not_before {
+        if self.conn.is_none() && clock::monotonic() >= self.not_before {
             match self.target.connect(self.purpose) {
                 Ok(conn) => {
                     self.conn = Some(conn);
@@ -37,7 +38,7 @@ impl Link {
                     self.lane.on_connected();
                 }
                 Err(why) => {
-                    self.not_before = Instant::now() + self.backoff.next();
+                    self.not_before = clock::monotonic() + self.backoff.next();
                     self.lane.on_connect_failed(&why);
                 }
             }
@@ -49,7 +50,7 @@ impl Link {
     pub fn wait(&self) -> Duration {
         match self.conn {
             Some(_) => Duration::ZERO,
-            None => self.not_before.saturating_duration_since(Instant::now()),
+            None => self.not_before.saturating_duration_since(clock::monotonic()),
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Migrations are embedded, and only ever expand; what they replace is removed a version later.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use diesel::{
     SqliteConnection,
@@ -19,7 +19,7 @@ use super::{
     error::{Fault, StoreError},
     postgres::PgConn,
 };
-use crate::secret::Secret;
+use crate::{clock, secret::Secret};
 
 const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
@@ -69,14 +69,14 @@ fn postgres(conn: &mut PgConn) -> Result<Vec<String>, StoreError> {
         taken: bool,
     }
     let fault = |error: diesel::result::Error| Fault::from(error).into_error();
-    let deadline = Instant::now() + LOCK_LIMIT;
+    let deadline = clock::monotonic() + LOCK_LIMIT;
     loop {
         // Asked for again and again, not waited for: a waiting statement would hold up what builds indexes.
         let lock = diesel::sql_query("SELECT pg_try_advisory_lock($1) AS taken").bind::<BigInt, _>(LOCK);
         if lock.get_result::<Taken>(conn).map_err(fault)?.taken {
             break;
         }
-        if Instant::now() > deadline {
+        if clock::monotonic() > deadline {
             return Err(StoreError::Setup("another process has been migrating for two minutes".into()));
         }
         std::thread::sleep(LOCK_POLL);
@@ -88,7 +88,7 @@ fn postgres(conn: &mut PgConn) -> Result<Vec<String>, StoreError> {
 
 /// All in one exclusive transaction: it is done by one, and done wholly or not at all.
 fn sqlite(conn: &mut SqliteConnection) -> Result<Vec<String>, StoreError> {
-    let deadline = Instant::now() + LOCK_LIMIT;
+    let deadline = clock::monotonic() + LOCK_LIMIT;
     loop {
         let done = conn.exclusive_transaction(|conn| {
             let versions = conn.run_pending_migrations(SQLITE).map(applied);
@@ -98,7 +98,7 @@ fn sqlite(conn: &mut SqliteConnection) -> Result<Vec<String>, StoreError> {
             Ok(versions) => return Ok(versions),
             Err(Migrating::Failed(error)) => return Err(error),
             Err(Migrating::Database(error)) => match Fault::from(error) {
-                Fault::Busy if Instant::now() < deadline => std::thread::sleep(LOCK_POLL),
+                Fault::Busy if clock::monotonic() < deadline => std::thread::sleep(LOCK_POLL),
                 fault => return Err(fault.into_error()),
             },
         }

@@ -10,18 +10,14 @@
 //! leases ──> queue ──> a thread and a connection of their own
 //! ```
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "waits for IO end by the monotonic clock; every time that is stored comes as an argument, or from the database"
-)]
-
 mod calls;
 mod commit;
 mod commit_postgres;
 mod commit_sqlite;
 mod connection;
 mod error;
-#[cfg(all(test, feature = "failpoints"))]
+#[cfg(test)]
+#[cfg(feature = "failpoints")]
 mod fault_tests;
 mod groups;
 mod health;

@@ -1,11 +1,8 @@
 //! Connections to the embedded database: one file, one writer at a time, durable at each commit.
 
-use std::{
-    fs::OpenOptions,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{fs::OpenOptions, path::Path, time::Duration};
 
+use crate::clock;
 use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
 
 /// How long a statement waits for another connection's transaction. Shorter: refusals while a migration or a large
@@ -24,11 +21,11 @@ pub(super) fn connect(path: &Path) -> Result<SqliteConnection, String> {
         "PRAGMA busy_timeout = {}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;",
         BUSY_TIMEOUT.as_millis()
     );
-    let deadline = Instant::now() + SETUP_LIMIT;
+    let deadline = clock::monotonic() + SETUP_LIMIT;
     loop {
         match conn.batch_execute(&pragmas) {
             Ok(()) => return Ok(conn),
-            Err(error) if Instant::now() > deadline => return Err(error.to_string()),
+            Err(error) if clock::monotonic() > deadline => return Err(error.to_string()),
             Err(_) => std::thread::sleep(Duration::from_millis(20)),
         }
     }

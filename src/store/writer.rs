@@ -28,6 +28,7 @@ use super::{
     refusals::{self, Refusal},
     retry::{Backoff, CONFLICT_TRIES},
 };
+use crate::clock;
 
 /// Commits of one transaction. Fewer: less shared of what a transaction costs; more: the first waits for the last,
 /// and the gain is flat from here.
@@ -204,7 +205,7 @@ impl Thread {
     }
 
     fn settle(&mut self, batch: Vec<Waiting>) {
-        let started = Instant::now();
+        let started = clock::monotonic();
         let all: Vec<&Prepared> = batch.iter().map(|waiting| &waiting.prepared).collect();
         let mut results = self.commit(&all);
         let alone = batch.len() == 1;
@@ -275,7 +276,7 @@ impl Thread {
                     if in_doubt_since.is_some() {
                         std::thread::sleep(backoff.next());
                     }
-                    if in_doubt_since.get_or_insert_with(Instant::now).elapsed() > PURSUE {
+                    if in_doubt_since.get_or_insert_with(clock::monotonic).elapsed() > PURSUE {
                         return Err(Fault::Broken);
                     }
                 }

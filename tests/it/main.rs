@@ -5,11 +5,13 @@
 #![allow(clippy::disallowed_methods, reason = "tests measure real time")]
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
     clippy::print_stderr,
     reason = "a test that panics has failed, which is what it is for"
 )]
+#![allow(unsafe_code, reason = "signals to child processes, and what becomes of them with us")]
 
 mod browser;
 mod bus;

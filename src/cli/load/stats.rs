@@ -131,6 +131,7 @@ impl Recorder {
     }
 
     /// A latency that counts whenever it was: the connections made before the load begins.
+    #[expect(clippy::expect_used, reason = "constant bounds are right or wrong for good: the tests would show it")]
     pub fn sample_always(&mut self, metric: Metric, value: Nanos) {
         let histogram = self.histograms[metric as usize]
             .get_or_insert_with(|| Histogram::new_with_bounds(BOUNDS.0, BOUNDS.1, DIGITS).expect("constant bounds"));
