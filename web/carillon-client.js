@@ -475,6 +475,11 @@ export class CarillonClient {
     this.#apply(callId, event, data);
     this.#emit(event, data);
     const call = this.calls.get(callId);
+    if (data.snapshot && data.call && isFinal(data.call.status)) {
+      // A whole call that is over, in place of the events: who listens for the end is told of it all the same.
+      const { endReason: reason, endedBy: by, durationSecs = 0, status } = data.call;
+      this.#emit("call:ended", { callId, seq: data.seq, prev: 0, reason, by, durationSecs, status, snapshot: true });
+    }
     if (call) this.#emit("call", call);
     return undefined;
   }

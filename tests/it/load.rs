@@ -50,7 +50,8 @@ async fn the_load_measures_signals_connections_and_idleness_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_that_nobody_takes_are_errors_with_a_code_and_the_load_fails() {
-    let cluster = TestCluster::embedded().set("CARILLON_JWT_SECRET", "another-secret-than-the-load-has-been-given").start().await;
+    let cluster =
+        TestCluster::embedded().set("CARILLON_JWT_SECRET", "another-secret-than-the-load-has-been-given").start().await;
     let targets = cluster.node(0).ws_url();
     let arguments = ["load", "--json", "--target", &targets, "--warm-up", "0s", "--duration", "1s", "--pairs", "1"];
     let secret = ("CARILLON_JWT_SECRET".to_owned(), "the-secret-that-no-node-here-checks-with".to_owned());

@@ -4,16 +4,19 @@ use std::{collections::hash_map::Entry, sync::Arc};
 
 use actix::{ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 
-use super::{Compare, Deliver, DeliverSignal, Digest, Held, NewOwner, Tracked, UserActor};
+use super::{Compare, Deliver, DeliverSignal, Digest, Held, Member, NewOwner, Tracked, UserActor};
 use crate::{
     actors::{
-        Answer, Ask,
+        Answer, Ask, CloseCause,
         messages::{Delivery, Missed, Resume, Standing},
     },
     domain::{CallId, DeviceId, busy::is_busy},
-    wire::render::Item,
+    wire::{Frame, render::Item},
 };
 
+/// How many frames wait for a session while it is attached, which takes milliseconds. A session that is behind by more
+/// than a client keeps is better begun anew.
+const MAX_HELD: usize = 512;
 /// How many deliveries wait while a hole is filled. More arrive only when the owner cannot be asked: then they are
 /// dropped, and the next one after it finds the hole again.
 const MAX_WAITING: usize = 64;
@@ -130,12 +133,20 @@ impl UserActor {
     }
 }
 
-fn push(members: &mut [super::Member], call: &CallId, item: &Item) {
+fn push(members: &mut [Member], call: &CallId, item: &Item) {
     for member in members {
         let frame = item.for_device(&member.device).clone();
-        match &mut member.holding {
-            Some(held) => held.push(Held::Event { call: call.clone(), seq: item.seq, frame }),
-            None => member.outbox.push(frame),
+        member.send(frame, |frame| Held::Event { call: call.clone(), seq: item.seq, frame });
+    }
+}
+
+impl Member {
+    /// Sends now, or holds what comes while the session is being attached. Too much of that, and the client begins anew.
+    fn send(&mut self, frame: Frame, hold: impl FnOnce(Frame) -> Held) {
+        match &mut self.holding {
+            None => self.outbox.push(frame),
+            Some(held) if held.len() < MAX_HELD => held.push(hold(frame)),
+            Some(_) => self.outbox.close(CloseCause::TryAgain),
         }
     }
 }
@@ -157,13 +168,8 @@ impl Handler<DeliverSignal> for UserActor {
         }
         let meant = |device: &DeviceId| signal.device.as_ref().is_none_or(|only| only == device);
         for member in self.members.iter_mut().filter(|member| meant(&member.device)) {
-            let frame = signal.frame.clone();
-            match &mut member.holding {
-                Some(held) => {
-                    held.push(Held::Signal { call: signal.call.clone(), epoch: signal.epoch, sig: signal.sig, frame })
-                }
-                None => member.outbox.push(frame),
-            }
+            let (call, epoch, sig) = (signal.call.clone(), signal.epoch, signal.sig);
+            member.send(signal.frame.clone(), |frame| Held::Signal { call, epoch, sig, frame });
         }
     }
 }
