@@ -21,6 +21,11 @@ const MAX_HELD: usize = 512;
 /// dropped, and the next one after it finds the hole again.
 const MAX_WAITING: usize = 64;
 
+/// How many ended calls are remembered. An event may come twice, by itself and in the answer to a question about it; of a
+/// call that has ended in between, the second would look like the first of a new one. Fewer are overtaken when that many
+/// calls of one user end within the time of a question; more is memory for every user.
+const MAX_OVER: usize = 32;
+
 impl UserActor {
     /// Would a new ring find this user busy?
     fn is_busy(&self, but_for: &CallId) -> bool {
@@ -29,6 +34,9 @@ impl UserActor {
     }
 
     fn on_delivery(&mut self, delivery: Arc<Delivery>, ctx: &mut Context<Self>) {
+        if self.over.contains(&delivery.call) {
+            return;
+        }
         let rings = delivery.items.iter().any(|item| item.rings);
         let suppress = rings && delivery.standing == Standing::Rung && self.is_busy(&delivery.call);
         let tracked = match self.calls.entry(delivery.call.clone()) {
@@ -85,6 +93,10 @@ impl UserActor {
         self.node.directory.follow(&delivery.call, &delivery.owner, &self.user);
         if delivery.standing == Standing::Over {
             self.forget(&delivery.call);
+            if self.over.len() == MAX_OVER {
+                self.over.pop_front();
+            }
+            self.over.push_back(delivery.call.clone());
         }
     }
 

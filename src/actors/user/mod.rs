@@ -7,7 +7,10 @@
 mod attach;
 mod events;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler};
 use tokio::sync::oneshot;
@@ -125,6 +128,8 @@ pub struct UserActor {
     user: UserId,
     members: Vec<Member>,
     calls: HashMap<CallId, Tracked>,
+    /// Calls whose end was handed on lately.
+    over: VecDeque<CallId>,
     /// Subscribed, and the open calls are known.
     loaded: bool,
 }
@@ -132,7 +137,7 @@ pub struct UserActor {
 impl UserActor {
     /// The actor of a user who is about to get a session here.
     pub fn new(node: NodeHandle, user: UserId) -> Self {
-        Self { node, user, members: Vec::new(), calls: HashMap::new(), loaded: false }
+        Self { node, user, members: Vec::new(), calls: HashMap::new(), over: VecDeque::new(), loaded: false }
     }
 
     fn caller(&self, session: &SessionId, device: &DeviceId) -> Caller {
