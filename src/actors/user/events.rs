@@ -17,6 +17,9 @@ use crate::{
 /// How many frames wait for a session while it is attached, which takes milliseconds. A session that is behind by more
 /// than a client keeps is better begun anew.
 const MAX_HELD: usize = 512;
+/// How many calls that are over are remembered. What is told twice comes within seconds, and few have more calls in that
+/// time.
+const KEPT_OVER: usize = 32;
 /// How many deliveries wait while a hole is filled. More arrive only when the owner cannot be asked: then they are
 /// dropped, and the next one after it finds the hole again.
 const MAX_WAITING: usize = 64;
@@ -33,6 +36,8 @@ impl UserActor {
         let suppress = rings && delivery.standing == Standing::Rung && self.is_busy(&delivery.call);
         let tracked = match self.calls.entry(delivery.call.clone()) {
             Entry::Occupied(entry) => entry.into_mut(),
+            // It ended, and its end was handed on: this comes by another way.
+            Entry::Vacant(_) if self.over.contains(&delivery.call) => return,
             Entry::Vacant(entry) => {
                 // A call not heard of before: either it begins with this, or what came before was for others.
                 let seq = delivery.items.first().map_or(0, |item| item.prev);
@@ -85,6 +90,10 @@ impl UserActor {
         self.node.directory.follow(&delivery.call, &delivery.owner, &self.user);
         if delivery.standing == Standing::Over {
             self.forget(&delivery.call);
+            if self.over.len() >= KEPT_OVER {
+                self.over.pop_front();
+            }
+            self.over.push_back(delivery.call.clone());
         }
     }
 
@@ -122,7 +131,8 @@ impl UserActor {
         if let Some(snapshot) = missed.snapshot {
             tracked.seq = missed.seq;
             // A session that is being attached is told where things stand by that.
-            let told = self.members.iter().filter(|member| !tracked.suppressed && member.holding.is_none());
+            let attached = |member: &&Member| member.holding.is_none() && !member.late.contains_key(call);
+            let told = self.members.iter().filter(|member| !tracked.suppressed && attached(member));
             told.for_each(|member| member.outbox.push(snapshot.clone()));
         }
         let Missed { epoch, owner, standing, items, .. } = missed;
@@ -136,14 +146,14 @@ impl UserActor {
 fn push(members: &mut [Member], call: &CallId, item: &Item) {
     for member in members {
         let frame = item.for_device(&member.device).clone();
-        member.send(frame, |frame| Held::Event { call: call.clone(), seq: item.seq, frame });
+        member.send(call, frame, |frame| Held::Event { call: call.clone(), seq: item.seq, frame });
     }
 }
 
 impl Member {
     /// Sends now, or holds what comes while the session is being attached. Too much of that, and the client begins anew.
-    fn send(&mut self, frame: Frame, hold: impl FnOnce(Frame) -> Held) {
-        match &mut self.holding {
+    fn send(&mut self, call: &CallId, frame: Frame, hold: impl FnOnce(Frame) -> Held) {
+        match self.holding.as_mut().or_else(|| self.late.get_mut(call)) {
             None => self.outbox.push(frame),
             Some(held) if held.len() < MAX_HELD => held.push(hold(frame)),
             Some(_) => self.outbox.close(CloseCause::TryAgain),
@@ -169,7 +179,7 @@ impl Handler<DeliverSignal> for UserActor {
         let meant = |device: &DeviceId| signal.device.as_ref().is_none_or(|only| only == device);
         for member in self.members.iter_mut().filter(|member| meant(&member.device)) {
             let (call, epoch, sig) = (signal.call.clone(), signal.epoch, signal.sig);
-            member.send(signal.frame.clone(), |frame| Held::Signal { call, epoch, sig, frame });
+            member.send(&signal.call, signal.frame.clone(), |frame| Held::Signal { call, epoch, sig, frame });
         }
     }
 }

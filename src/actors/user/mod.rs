@@ -7,7 +7,10 @@
 mod attach;
 mod events;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler};
 use tokio::sync::oneshot;
@@ -97,6 +100,8 @@ struct Member {
     outbox: Arc<dyn Outbox>,
     /// While the session is being attached: what happened meanwhile.
     holding: Option<Vec<Held>>,
+    /// The same for single calls, whose owners could not be asked when the session was attached.
+    late: HashMap<CallId, Vec<Held>>,
 }
 
 /// A frame that waits until a session is attached.
@@ -125,6 +130,8 @@ pub struct UserActor {
     user: UserId,
     members: Vec<Member>,
     calls: HashMap<CallId, Tracked>,
+    /// Calls that ended lately: what still arrives of them, by another way, has been handed on.
+    over: VecDeque<CallId>,
     /// Subscribed, and the open calls are known.
     loaded: bool,
 }
@@ -132,7 +139,7 @@ pub struct UserActor {
 impl UserActor {
     /// The actor of a user who is about to get a session here.
     pub fn new(node: NodeHandle, user: UserId) -> Self {
-        Self { node, user, members: Vec::new(), calls: HashMap::new(), loaded: false }
+        Self { node, user, members: Vec::new(), calls: HashMap::new(), over: VecDeque::new(), loaded: false }
     }
 
     fn caller(&self, session: &SessionId, device: &DeviceId) -> Caller {
