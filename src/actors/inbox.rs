@@ -54,7 +54,7 @@ impl bus::Inbox for Inbox {
                 });
             }
             ToNode::Answer { id, result } => {
-                if let Some((_, waiting)) = node.asks.remove(&id) {
+                if let Some((_, (_, waiting))) = node.asks.remove(&id) {
                     // Who asked may have given up meanwhile.
                     let _ = waiting.send(result);
                 }

@@ -135,6 +135,8 @@ async fn look(node: &NodeHandle) {
         return;
     }
     tracing::warn!(node.id = %node.id, gone = ?gone, "nodes are gone");
+    // They will not answer: whoever waits for them looks for the call's new owner at once.
+    node.asks.retain(|_, (asked, _)| !gone.contains(asked));
     let gone = Arc::new(gone);
     for call in node.directory.all_calls() {
         // `do_send`: a call whose actor died is rebuilt, and asks where everybody is.

@@ -46,7 +46,8 @@ pub struct Node {
     pub draining: AtomicBool,
     bus: OnceLock<Arc<dyn Bus>>,
     arbiters: RwLock<Vec<ArbiterHandle>>,
-    pub(super) asks: DashMap<u64, oneshot::Sender<Result<Answer, Refusal>>>,
+    /// Questions to other nodes that wait for an answer. Taken out without one: the node asked is gone.
+    pub(super) asks: DashMap<u64, (NodeId, oneshot::Sender<Result<Answer, Refusal>>)>,
     next_ask: AtomicU64,
     /// One at a time looks for, claims, rebuilds or begins a call.
     pub(super) placing: DashMap<CallId, Arc<Mutex<()>>>,

@@ -50,16 +50,29 @@ impl Node {
                     Some(outcome) => outcome,
                     None => {
                         node.directory.remove_call(&call, &addr);
-                        node.ask_hop(&call, command, caller, ask, 0).await
+                        node.ask_again(&call, command, caller, ask).await
                     }
                 }
             });
         }
         if let Some(owner) = self.directory.owner(&call).filter(|owner| *owner != self.id && self.is_live(owner)) {
-            let sent = self.ask_node(&owner, &call, command, caller, ask, 0);
-            return Box::pin(async move { node.answer_of(sent).await });
+            let sent = self.ask_node(&owner, &call, command, caller.clone(), ask.clone(), 0);
+            return Box::pin(async move {
+                match node.answer_of(sent).await {
+                    Some(outcome) => outcome,
+                    None => node.ask_again(&call, command, caller, ask).await,
+                }
+            });
         }
         Box::pin(async move { node.ask_hop(&call, command, caller, ask, 0).await })
+    }
+
+    /// Asks after whoever was asked first has died.
+    async fn ask_again(self: &Arc<Self>, call: &CallId, command: Uuid, caller: Caller, ask: Ask) -> Outcome {
+        match self.answer_of_committed(call, command).await? {
+            Some(answer) => Ok(answer),
+            None => self.ask_hop(call, command, caller, ask, 0).await,
+        }
     }
 
     /// Asks for another node, or after the quick ways have failed.
@@ -79,16 +92,19 @@ impl Node {
                     }
                     tracing::warn!(call.id = %call, node.id = %self.id, attempt, "call actor died; rebuilding it");
                     self.directory.remove_call(call, &addr);
-                    // The command may have been committed before its actor died.
-                    if let Some(answer) = self.answer_of_committed(call, command).await? {
-                        return Ok(answer);
-                    }
                 }
                 Place::There(owner) if hops < MAX_HOPS => {
-                    let sent = self.ask_node(&owner, call, command, caller, ask, hops + 1);
-                    return self.answer_of(sent).await;
+                    let sent = self.ask_node(&owner, call, command, caller.clone(), ask.clone(), hops + 1);
+                    if let Some(outcome) = self.answer_of(sent).await {
+                        return outcome;
+                    }
+                    tracing::info!(call.id = %call, node.id = %owner, attempt, "the call's owner died; asking for the next");
                 }
                 Place::There(_) => break,
+            }
+            // The command may have been committed before who was asked died.
+            if let Some(answer) = self.answer_of_committed(call, command).await? {
+                return Ok(answer);
             }
         }
         Err(Refusal::unavailable("the call's owner cannot be reached"))
@@ -116,7 +132,7 @@ impl Node {
     ) -> Result<(u64, oneshot::Receiver<Outcome>), Refusal> {
         let id = self.next_ask();
         let (reply, answer) = oneshot::channel();
-        self.asks.insert(id, reply);
+        self.asks.insert(id, (owner.clone(), reply));
         let body = ToNode::Ask { id, command, call: call.clone(), caller, ask, hops };
         match self.tell_node(owner, &body, &[]) {
             Ok(()) => Ok((id, answer)),
@@ -127,13 +143,17 @@ impl Node {
         }
     }
 
-    async fn answer_of(self: &Arc<Self>, sent: Result<(u64, oneshot::Receiver<Outcome>), Refusal>) -> Outcome {
-        let (id, answer) = sent?;
-        if let Ok(Ok(outcome)) = tokio::time::timeout(ASK_TIMEOUT, answer).await {
-            return outcome;
+    /// `None`: the node asked is gone.
+    async fn answer_of(self: &Arc<Self>, sent: Result<(u64, oneshot::Receiver<Outcome>), Refusal>) -> Option<Outcome> {
+        let (id, answer) = match sent {
+            Ok(sent) => sent,
+            Err(refusal) => return Some(Err(refusal)),
+        };
+        if let Ok(answer) = tokio::time::timeout(ASK_TIMEOUT, answer).await {
+            return answer.ok();
         }
         self.asks.remove(&id);
-        Err(Refusal::unavailable("the call's owner did not answer in time"))
+        Some(Err(Refusal::unavailable("the call's owner did not answer in time")))
     }
 
     /// Relays a signal from a session of this node.

@@ -50,6 +50,8 @@ const REMINDERS: u32 = 2;
 /// How long after a takeover the nodes of participants may take to say where their devices are. Shorter than the time a
 /// node needs to notice that Redis is back, and people who are there would be shown as reconnecting.
 const LINK_PATIENCE: Duration = Duration::from_secs(4);
+/// What is told to whom asks a node that could not renew its lease.
+const LEASE_LOST: &str = "this node has lost its lease";
 /// How long after a failed commit a timer is tried again.
 const RETRY_TIMER: Duration = Duration::from_secs(1);
 
@@ -166,6 +168,11 @@ impl CallActor {
 
     /// `member`: whether the caller belongs to the call's group, once that was looked up.
     fn perform_ask(&mut self, request: Request, member: Option<bool>, ctx: &mut Context<Self>) {
+        if !self.call.status.is_final() && !self.node.membership.may_own() {
+            // Another node may own the call by now: what is remembered here may be the past, also for who only looks.
+            let _ = request.reply.send(Err(Refusal::unavailable(LEASE_LOST)));
+            return;
+        }
         let Some(caller) = request.caller.clone() else {
             let _ = request.reply.send(Ok(self.call_answer()));
             return;
@@ -271,7 +278,7 @@ impl CallActor {
         if !self.node.membership.may_own() {
             // Another node may own the call by now: nothing is decided here until the lease is renewed.
             if let Some(reply) = reply {
-                let _ = reply.send(Err(Refusal::unavailable("this node has lost its lease")));
+                let _ = reply.send(Err(Refusal::unavailable(LEASE_LOST)));
             }
             return self.arm_timer(ctx, RETRY_TIMER);
         }
@@ -395,6 +402,8 @@ impl Actor for CallActor {
         }
         if self.rebuilt && !self.call.status.is_final() {
             self.tell_new_owner();
+            // The ring may have been committed and not told when the owner before died.
+            self.remind_later(ctx, REMINDERS);
             ctx.run_later(LINK_PATIENCE, |actor, ctx| actor.miss_the_silent(ctx));
         }
         self.note_position();

@@ -4,7 +4,7 @@
 //! The order matters: whatever is committed before the look into the store is found there, whatever is published after
 //! the subscription arrives here, and nothing falls between.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use actix::{ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use futures_util::future::join_all;
@@ -19,11 +19,53 @@ use crate::{
     wire::{ErrorCode, Frame, Refusal},
 };
 
+/// How long after a call's owner could not be asked about it, it is asked again. Longer: somebody who came back right
+/// after a node died is taken for gone by the next owner; shorter: work for nothing while Redis is away.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+fn attach_later(session: SessionId, call: CallId, resume: Option<Resume>, ctx: &mut Context<UserActor>) {
+    ctx.run_later(ASK_AGAIN, move |actor, ctx| actor.attach_late(session, call, resume, ctx));
+}
+
+/// How far a session that was attached has been told.
+#[derive(Clone, Copy)]
+struct Has {
+    seq: u64,
+    epoch: u64,
+    sig: u64,
+}
+
+impl Has {
+    fn of(attached: &Attached) -> Self {
+        let missed = &attached.missed;
+        Self { seq: missed.seq, epoch: missed.epoch, sig: missed.signals.last().map_or(0, |signal| signal.sig) }
+    }
+}
+
+impl Member {
+    fn catch_up(&self, attached: &Attached) {
+        for frame in attached.missed.for_device(&self.device) {
+            self.outbox.push(frame);
+        }
+    }
+
+    /// Sends what was held, unless the session `has` it.
+    fn hand_over(&self, held: Held, has: Option<Has>) {
+        match held {
+            Held::Event { seq, frame, .. } if has.is_none_or(|has| seq > has.seq) => self.outbox.push(frame),
+            Held::Signal { epoch, sig, frame, .. } if has.is_none_or(|has| epoch != has.epoch || sig > has.sig) => {
+                self.outbox.push(frame);
+            }
+            Held::Event { .. } | Held::Signal { .. } => {}
+        }
+    }
+}
+
 /// What attaching a device to the user's calls has found.
 struct Found {
     attached: Vec<(CallId, Box<Attached>)>,
-    /// Calls the device asked about that it has nothing to do with, or that could not be asked.
-    refused: Vec<(CallId, Refusal)>,
+    /// Calls the device asked about that it has nothing to do with, or that could not be asked; with what it has of them.
+    refused: Vec<(CallId, Option<Resume>, Refusal)>,
 }
 
 impl Handler<Join> for UserActor {
@@ -36,14 +78,20 @@ impl Handler<Join> for UserActor {
         let caller = self.caller(&session, &device);
         // A session may say hello again: it is attached anew, and nobody need think that its device was away.
         self.members.retain(|member| member.session != session);
-        self.members.push(Member { session: session.clone(), device, outbox, holding: Some(Vec::new()) });
+        self.members.push(Member {
+            session: session.clone(),
+            device,
+            outbox,
+            holding: Some(Vec::new()),
+            late: HashMap::new(),
+        });
         let known = self.loaded.then(|| self.open_calls());
         let attaching = attach(self.node.clone(), caller, known, resume.into_iter().collect());
         ctx.spawn(attaching.into_actor(self).map(move |found, actor, ctx| {
             let outcome = match found {
                 Ok(found) => {
                     actor.loaded = true;
-                    actor.welcome(&session, welcome, found);
+                    actor.welcome(&session, welcome, found, ctx);
                     Ok(())
                 }
                 Err(refusal) => {
@@ -85,14 +133,14 @@ async fn attach(
     wanted.extend(resume.into_iter().map(|(call, has)| (call, Some(has))));
     let asked = wanted.into_iter().map(|(call, resume)| {
         let answer = node.ask(&call, caller.clone(), Ask::Attach { resume });
-        async move { (call, answer.await) }
+        async move { (call, resume, answer.await) }
     });
     let mut found = Found { attached: Vec::new(), refused: Vec::new() };
-    for (call, answer) in join_all(asked).await {
+    for (call, resume, answer) in join_all(asked).await {
         match answer {
             Ok(Answer::Attached(attached)) => found.attached.push((call, attached)),
-            Ok(_) => found.refused.push((call, Refusal::new(ErrorCode::Internal, "an answer of another kind"))),
-            Err(refusal) => found.refused.push((call, refusal)),
+            Ok(_) => found.refused.push((call, resume, Refusal::new(ErrorCode::Internal, "an answer of another kind"))),
+            Err(refusal) => found.refused.push((call, resume, refusal)),
         }
     }
     Ok(found)
@@ -111,7 +159,8 @@ impl UserActor {
     /// Remembers where the user stands in a call, as its owner said.
     fn track(&mut self, call: &CallId, attached: &Attached) {
         let missed = &attached.missed;
-        if missed.standing == Standing::Over {
+        // It may have ended while others were still asked.
+        if missed.standing == Standing::Over || self.over.contains(call) {
             return;
         }
         self.node.directory.follow(call, &missed.owner, &self.user);
@@ -130,7 +179,7 @@ impl UserActor {
         }
     }
 
-    fn welcome(&mut self, session: &SessionId, welcome: Welcome, found: Found) {
+    fn welcome(&mut self, session: &SessionId, welcome: Welcome, found: Found, ctx: &mut Context<Self>) {
         for (call, attached) in &found.attached {
             self.track(call, attached);
         }
@@ -138,33 +187,59 @@ impl UserActor {
         let open = found.attached.iter().filter(|(_, a)| a.missed.standing != Standing::Over);
         let calls: Vec<Frame> = open.map(|(_, attached)| attached.call.clone()).collect();
         member.outbox.push(welcome(&calls));
-        let mut has: HashMap<&CallId, (u64, u64, u64)> = HashMap::new();
+        let mut has = HashMap::new();
         for (call, attached) in &found.attached {
-            for frame in attached.missed.for_device(&member.device) {
-                member.outbox.push(frame);
-            }
-            let sig = attached.missed.signals.last().map_or(0, |signal| signal.sig);
-            has.insert(call, (attached.missed.seq, attached.missed.epoch, sig));
+            member.catch_up(attached);
+            has.insert(call, Has::of(attached));
         }
-        for (call, refusal) in &found.refused {
-            let mut refusal = refusal.clone();
-            refusal.details = Some(serde_json::json!({ "callId": call }));
-            member.outbox.push(Frame::error_event(Some("session:hello"), &refusal));
+        for (call, resume, refusal) in &found.refused {
+            let mut told = refusal.clone();
+            told.details = Some(serde_json::json!({ "callId": call }));
+            member.outbox.push(Frame::error_event(Some("session:hello"), &told));
+            if refusal.retryable {
+                member.late.insert(call.clone(), Vec::new());
+                attach_later(session.clone(), call.clone(), *resume, ctx);
+            }
         }
         for held in member.holding.take().unwrap_or_default() {
-            match held {
-                Held::Event { call, seq, frame } => {
-                    if has.get(&call).is_none_or(|(had, _, _)| seq > *had) {
-                        member.outbox.push(frame);
-                    }
-                }
-                Held::Signal { call, epoch, sig, frame } => {
-                    if has.get(&call).is_none_or(|(_, e, had)| epoch != *e || sig > *had) {
-                        member.outbox.push(frame);
-                    }
+            let (Held::Event { call, .. } | Held::Signal { call, .. }) = &held;
+            match member.late.get_mut(call) {
+                Some(late) => late.push(held),
+                None => {
+                    let had = has.get(call).copied();
+                    member.hand_over(held, had);
                 }
             }
         }
+    }
+
+    /// Asks again about a call whose owner could not be asked when the session was attached.
+    fn attach_late(&mut self, session: SessionId, call: CallId, resume: Option<Resume>, ctx: &mut Context<Self>) {
+        let Some(member) = self.members.iter().find(|member| member.session == session) else { return };
+        if !member.late.contains_key(&call) {
+            return;
+        }
+        let caller = self.caller(&session, &member.device);
+        // The session was welcomed without this call, so it is told of it whatever it has.
+        let has = resume.unwrap_or(Resume { seq: 0, sig: Some(0) });
+        let asked = self.node.ask(&call, caller, Ask::Attach { resume: Some(has) });
+        ctx.spawn(asked.into_actor(self).map(move |answer, actor, ctx| {
+            let attached = match answer {
+                Ok(Answer::Attached(attached)) => Some(attached),
+                Err(refusal) if refusal.retryable => return attach_later(session, call, resume, ctx),
+                _ => None,
+            };
+            if let Some(attached) = &attached {
+                actor.track(&call, attached);
+            }
+            let Some(member) = actor.members.iter_mut().find(|member| member.session == session) else { return };
+            let held = member.late.remove(&call).unwrap_or_default();
+            let Some(attached) = attached else { return };
+            member.catch_up(&attached);
+            for held in held {
+                member.hand_over(held, Some(Has::of(&attached)));
+            }
+        }));
     }
 
     /// Looks for calls that began while messages were lost.
@@ -175,7 +250,8 @@ impl UserActor {
         ctx.spawn(looking.into_actor(self).map(|found, actor, ctx| match found {
             Ok(calls) => {
                 for call in calls {
-                    if actor.calls.contains_key(&call) {
+                    // The look may be older than what was heard meanwhile.
+                    if actor.calls.contains_key(&call) || actor.over.contains(&call) {
                         continue;
                     }
                     let tracked = Tracked {

@@ -17,14 +17,12 @@ use crate::{
 /// How many frames wait for a session while it is attached, which takes milliseconds. A session that is behind by more
 /// than a client keeps is better begun anew.
 const MAX_HELD: usize = 512;
+/// How many calls that are over are remembered. What is told twice comes within seconds, and few have more calls in that
+/// time.
+const KEPT_OVER: usize = 32;
 /// How many deliveries wait while a hole is filled. More arrive only when the owner cannot be asked: then they are
 /// dropped, and the next one after it finds the hole again.
 const MAX_WAITING: usize = 64;
-
-/// How many ended calls are remembered. An event may come twice, by itself and in the answer to a question about it; of a
-/// call that has ended in between, the second would look like the first of a new one. Fewer are overtaken when that many
-/// calls of one user end within the time of a question; more is memory for every user.
-const MAX_OVER: usize = 32;
 
 impl UserActor {
     /// Would a new ring find this user busy?
@@ -35,6 +33,7 @@ impl UserActor {
 
     fn on_delivery(&mut self, delivery: Arc<Delivery>, ctx: &mut Context<Self>) {
         if self.over.contains(&delivery.call) {
+            // Its end was handed on: this comes by another way.
             return;
         }
         let rings = delivery.items.iter().any(|item| item.rings);
@@ -93,7 +92,7 @@ impl UserActor {
         self.node.directory.follow(&delivery.call, &delivery.owner, &self.user);
         if delivery.standing == Standing::Over {
             self.forget(&delivery.call);
-            if self.over.len() == MAX_OVER {
+            if self.over.len() >= KEPT_OVER {
                 self.over.pop_front();
             }
             self.over.push_back(delivery.call.clone());
@@ -134,7 +133,8 @@ impl UserActor {
         if let Some(snapshot) = missed.snapshot {
             tracked.seq = missed.seq;
             // A session that is being attached is told where things stand by that.
-            let told = self.members.iter().filter(|member| !tracked.suppressed && member.holding.is_none());
+            let attached = |member: &&Member| member.holding.is_none() && !member.late.contains_key(call);
+            let told = self.members.iter().filter(|member| !tracked.suppressed && attached(member));
             told.for_each(|member| member.outbox.push(snapshot.clone()));
         }
         let Missed { epoch, owner, standing, items, .. } = missed;
@@ -148,14 +148,14 @@ impl UserActor {
 fn push(members: &mut [Member], call: &CallId, item: &Item) {
     for member in members {
         let frame = item.for_device(&member.device).clone();
-        member.send(frame, |frame| Held::Event { call: call.clone(), seq: item.seq, frame });
+        member.send(call, frame, |frame| Held::Event { call: call.clone(), seq: item.seq, frame });
     }
 }
 
 impl Member {
     /// Sends now, or holds what comes while the session is being attached. Too much of that, and the client begins anew.
-    fn send(&mut self, frame: Frame, hold: impl FnOnce(Frame) -> Held) {
-        match &mut self.holding {
+    fn send(&mut self, call: &CallId, frame: Frame, hold: impl FnOnce(Frame) -> Held) {
+        match self.holding.as_mut().or_else(|| self.late.get_mut(call)) {
             None => self.outbox.push(frame),
             Some(held) if held.len() < MAX_HELD => held.push(hold(frame)),
             Some(_) => self.outbox.close(CloseCause::TryAgain),
@@ -181,7 +181,7 @@ impl Handler<DeliverSignal> for UserActor {
         let meant = |device: &DeviceId| signal.device.as_ref().is_none_or(|only| only == device);
         for member in self.members.iter_mut().filter(|member| meant(&member.device)) {
             let (call, epoch, sig) = (signal.call.clone(), signal.epoch, signal.sig);
-            member.send(signal.frame.clone(), |frame| Held::Signal { call, epoch, sig, frame });
+            member.send(&signal.call, signal.frame.clone(), |frame| Held::Signal { call, epoch, sig, frame });
         }
     }
 }

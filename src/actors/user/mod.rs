@@ -100,6 +100,8 @@ struct Member {
     outbox: Arc<dyn Outbox>,
     /// While the session is being attached: what happened meanwhile.
     holding: Option<Vec<Held>>,
+    /// The same for single calls, whose owners could not be asked when the session was attached.
+    late: HashMap<CallId, Vec<Held>>,
 }
 
 /// A frame that waits until a session is attached.
@@ -128,7 +130,7 @@ pub struct UserActor {
     user: UserId,
     members: Vec<Member>,
     calls: HashMap<CallId, Tracked>,
-    /// Calls whose end was handed on lately.
+    /// Calls that ended lately: what still arrives of them, by another way, has been handed on.
     over: VecDeque<CallId>,
     /// Subscribed, and the open calls are known.
     loaded: bool,
