@@ -79,7 +79,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     .backlog(BACKLOG)
     .client_disconnect_timeout(DISCONNECT_PATIENCE)
     .shutdown_timeout(STOP_PATIENCE_SECS)
-    .shutdown_signal(shutdown::asked_to_stop(gateway.clone().into_inner()))
+    .shutdown_signal(shutdown::asked_to_stop(gateway.clone().into_inner(), settings.drain))
     .bind(settings.listen)
     .with_context(|| format!("CARILLON_LISTEN: cannot listen on {}", settings.listen))?;
 

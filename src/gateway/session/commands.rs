@@ -15,7 +15,7 @@ use crate::{
     domain::{CallId, CallMode, CallType, DeviceId, Start, UserId},
     gateway::{
         auth::Claims,
-        protocol::{ClientFrame, ReplyShape, Request, SignalData, StartData, StartMode},
+        protocol::{ClientFrame, Hello, ReplyShape, Request, SignalData, StartData, StartMode},
     },
     wire::{ErrorCode, Frame, Refusal, frame::Writer},
 };
@@ -51,10 +51,7 @@ impl Session {
             return self.refuse(Some(&frame), &refusal);
         }
         match request {
-            Request::Hello(hello) => {
-                let claims = Claims { user: caller.user, name: None, admin: false, expires_at: clock::now() };
-                self.hello_again(&frame, hello, claims, caller.device, ctx);
-            }
+            Request::Hello(hello) => self.hello_again(&frame, hello, caller, ctx),
             Request::Refresh { token } => self.refresh(&frame, token, caller.user, ctx),
             Request::Start(data) => self.start(&frame, *data, caller, ctx),
             Request::Call { call, ask, reply } => {
@@ -96,25 +93,33 @@ impl Session {
         }));
     }
 
-    /// A second hello names the device anew, or says what the client has.
-    fn hello_again(
-        &mut self,
-        frame: &ClientFrame<'_>,
-        mut hello: crate::gateway::protocol::Hello,
-        claims: Claims,
-        device: DeviceId,
-        ctx: &mut Ctx,
-    ) {
-        if hello.token.is_some() {
-            return self
-                .refuse(Some(frame), &Refusal::new(ErrorCode::WrongState, "the session is open; use session:refresh"));
-        }
+    /// A second hello names the device anew, or says what the client has. With a token it must be the same user's.
+    fn hello_again(&mut self, frame: &ClientFrame<'_>, mut hello: Hello, caller: Caller, ctx: &mut Ctx) {
         if let Err(refusal) = hello.resume() {
             return self.refuse(Some(frame), &refusal);
         }
         let id = frame.id.as_deref().map(str::to_owned);
-        hello.device_id.get_or_insert(device);
-        self.join(claims, id, Some(hello), ctx);
+        hello.device_id.get_or_insert(caller.device);
+        let Some(token) = hello.token.take() else {
+            let claims = Claims { user: caller.user, name: None, admin: false, expires_at: clock::now() };
+            return self.join(claims, id, Some(hello), ctx);
+        };
+        let gateway = self.gateway.clone();
+        let verifying = async move { gateway.verifier.verify(&token, clock::now()).await };
+        ctx.spawn(verifying.into_actor(self).map(move |verified, session, ctx| {
+            let refusal = match verified {
+                Ok(claims) if claims.user == caller.user => {
+                    session.socket.set_expiry(claims.expires_at);
+                    return session.join(claims, id, Some(hello), ctx);
+                }
+                Ok(_) => Refusal::new(ErrorCode::Forbidden, "the token is another user's"),
+                Err(error) => auth_refusal(error),
+            };
+            session.socket.push(match id {
+                Some(id) => Frame::reply_err(&id, &refusal),
+                None => Frame::error_event(Some("session:hello"), &refusal),
+            });
+        }));
     }
 
     fn refresh(&mut self, frame: &ClientFrame<'_>, token: String, user: UserId, ctx: &mut Ctx) {
