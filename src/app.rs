@@ -33,9 +33,11 @@ const DEV_TOKEN_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 const MAX_CONNECTIONS: usize = 200_000;
 /// Connections that wait to be accepted. A storm of reconnecting clients must not be refused by the kernel.
 const BACKLOG: u32 = 4096;
-/// How long a closed connection waits for the other side to close too. Longer, and clients that wait for ours sit there;
-/// none, and a client that still sends may lose our Close frame to the reset.
-const DISCONNECT_PATIENCE: Duration = Duration::from_millis(200);
+/// How long a closed connection waits for the other side to close too. None, and a client that still sends may lose our
+/// Close frame to the reset. actix reckons from a clock that it reads twice a second: below that, or not far above it on
+/// a busy machine, the deadline may be past when it is set, its timer is then never looked at, and the connection stays
+/// for good.
+const DISCONNECT_PATIENCE: Duration = Duration::from_secs(3);
 /// How long the server waits for its last requests when it stops.
 const STOP_PATIENCE_SECS: u64 = 2;
 

@@ -408,6 +408,7 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Session {
                 self.phase = Phase::Closing;
                 ctx.close(reason);
                 ctx.stop();
+                self.socket.finish_soon();
             }
             Err(error) => {
                 let too_big = matches!(error, ws::ProtocolError::Overflow);

@@ -28,6 +28,9 @@ use crate::{
 /// actix's write buffer and a third in the kernel's: together they stay under 1 MiB. Less would cut clients off that
 /// are merely behind by a few large offers.
 pub const BUDGET_BYTES: usize = 256 * 1024;
+/// How long the last frame, our Close, is given to leave before our half of the connection is ended. Less, and a busy
+/// node may cut it off; more, and clients wait.
+const FINISH_DELAY: Duration = Duration::from_millis(50);
 /// What a waiting frame costs besides its text: its message, its place in the mailbox, its header.
 const FRAME_OVERHEAD: usize = 192;
 
@@ -128,6 +131,17 @@ impl Socket {
             }
             None => self.send(Out::Close(Close::TooSlow)),
         }
+    }
+
+    /// Both sides have said Close: ends our half of the connection, for which clients wait. To be called on an event
+    /// loop.
+    pub(super) fn finish_soon(&self) {
+        let Some(tcp) = self.tcp.clone() else { return };
+        actix_web::rt::spawn(async move {
+            tokio::time::sleep(FINISH_DELAY).await;
+            // An error means that it is closed already.
+            drop(tcp.shutdown(Shutdown::Write));
+        });
     }
 
     /// Closes with a code, if the client still reads.

@@ -118,14 +118,14 @@ impl Store {
                     .filter(nodes::id.eq(calls::owner_node).and(nodes::lease_until.gt(DbNow::now())))
                     .select(nodes::id);
                 let free = calls::owner_node.eq(me.as_str()).or(diesel::dsl::not(exists(lease)));
-                // `load` and not `get_result`: it reads on until the claim is committed, not only made.
+                // Not `get_result`: see `commit_postgres`. It returns before the commit.
                 let claimed: Vec<i64> =
                     diesel::update(calls::table.filter(calls::id.eq(id.as_str()).and(calls::open).and(free)))
                         .set((calls::owner_node.eq(me.as_str()), calls::epoch.eq(calls::epoch + 1)))
                         .returning(calls::epoch)
                         .load(c)?;
-                if let Some(&epoch) = claimed.first() {
-                    return Ok(ClaimOutcome::Claimed { epoch: unsigned(epoch) });
+                if let Some(epoch) = claimed.first() {
+                    return Ok(ClaimOutcome::Claimed { epoch: unsigned(*epoch) });
                 }
                 Ok(match owner_row!(c, id)? {
                     None => ClaimOutcome::NotFound,

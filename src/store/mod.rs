@@ -11,6 +11,7 @@
 //! ```
 
 mod calls;
+mod columns;
 mod commit;
 mod commit_postgres;
 mod commit_sqlite;

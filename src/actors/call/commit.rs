@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use uuid::Uuid;
 
-use super::{CallActor, Caller, RETRY_TIMER, Reply, publish::Prepared};
+use super::{CallActor, Caller, RETRY_TIMER, Reply, publish::Prepared, relay::Relay};
 use crate::{
     domain::{Event, Timestamp},
     store::{Commit, CommitOutcome, StoreError},
@@ -62,6 +62,10 @@ impl CallActor {
                 self.history.append(&self.call.id, prepared.recorded.clone());
                 if let Some(caller) = caller.filter(|c| self.is_at(c)) {
                     self.link(&caller);
+                }
+                if self.call.status.is_final() {
+                    // Nobody is left to be told of signals; the memory is the larger part of what lingers.
+                    self.relay = Relay::default();
                 }
                 self.note_position();
                 self.log(&prepared);

@@ -35,12 +35,14 @@ impl UserActor {
     }
 
     fn on_delivery(&mut self, delivery: Arc<Delivery>, ctx: &mut Context<Self>) {
+        if self.over.contains(&delivery.call) {
+            // Its end was handed on: this comes by another way.
+            return;
+        }
         let rings = delivery.items.iter().any(|item| item.rings);
         let suppress = rings && delivery.standing == Standing::Rung && self.is_busy(&delivery.call);
         let tracked = match self.calls.entry(delivery.call.clone()) {
             Entry::Occupied(entry) => entry.into_mut(),
-            // It ended, and its end was handed on: this comes by another way.
-            Entry::Vacant(_) if self.over.contains(&delivery.call) => return,
             Entry::Vacant(entry) => {
                 // A call not heard of before: either it begins with this, or what came before was for others.
                 let seq = delivery.items.first().map_or(0, |item| item.prev);

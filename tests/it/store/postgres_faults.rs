@@ -5,6 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -18,7 +19,7 @@ use futures_util::future::join_all;
 use super::{
     backend::Backend,
     run,
-    scene::{begin, call_id, node, opening},
+    scene::{Owned, begin, call_id, node, opening},
 };
 use crate::support::postgres::Instance;
 
@@ -30,81 +31,84 @@ async fn eventually<F: AsyncFnMut() -> bool>(what: &str, limit: Duration, mut ho
     }
 }
 
+/// Cuts all connections to the database again and again, until it is dropped.
+struct Cutter {
+    stop: Arc<AtomicBool>,
+    cuts: Arc<AtomicUsize>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Cutter {
+    fn start(backend: Arc<Backend>, every: Duration) -> Self {
+        let (stop, cuts) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let (stopped, counted) = (stop.clone(), cuts.clone());
+        let cut = move || {
+            let Backend::Postgres(database) = &*backend else { return };
+            while !stopped.load(Ordering::SeqCst) {
+                std::thread::sleep(every);
+                let cut = database.sql(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                     WHERE datname = current_database() AND pid <> pg_backend_pid()",
+                );
+                counted.fetch_add(cut.len(), Ordering::SeqCst);
+            }
+        };
+        Self { stop, cuts, thread: Some(std::thread::spawn(cut)) }
+    }
+}
+
+impl Drop for Cutter {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A call that begins and ends. `None`: a commit was refused as retryable.
+async fn short_call(store: &Store, n: usize) -> Option<Owned> {
+    let caller = format!("a{n}");
+    let committed = |outcome: Result<CommitOutcome, StoreError>| match outcome {
+        Ok(outcome) => {
+            assert_eq!(outcome, CommitOutcome::Committed);
+            true
+        }
+        Err(error) => {
+            assert!(error.is_retryable(), "{error}");
+            false
+        }
+    };
+    let (commit, call) = begin(&opening(&format!("c{n}"), &caller, &["bob"]), &node("n1"));
+    if !committed(store.commit(commit).await) {
+        return None;
+    }
+    let (commit, over) = call.decide(&caller, &Command::Cancel);
+    committed(store.commit(commit).await).then_some(over)
+}
+
+/// Often enough to hit every moment of a commit, also the one between the rows of its answer and its end.
 #[test]
-fn commits_survive_connections_that_are_cut_every_200_milliseconds() {
+fn commits_survive_connections_that_are_cut_fifty_times_a_second() {
     run(async {
-        let backend = Backend::postgres();
-        let Backend::Postgres(database) = &backend else { unreachable!() };
+        let backend = Arc::new(Backend::postgres());
         let store = backend.store().await;
-        let (cuts, done) = (AtomicUsize::new(0), Arc::new(AtomicBool::new(false)));
-        let mut acknowledged = Vec::new();
-        let mut refused = 0;
-        std::thread::scope(|scope| {
-            let (cuts, stop) = (&cuts, done.clone());
-            scope.spawn(move || {
-                while !stop.load(Ordering::SeqCst) {
-                    std::thread::sleep(Duration::from_millis(200));
-                    let cut = database.sql(
-                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-                         WHERE datname = current_database() AND pid <> pg_backend_pid()",
-                    );
-                    cuts.fetch_add(cut.len(), Ordering::SeqCst);
-                }
-            });
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            // A runtime of its own on its own thread: this one belongs to the test.
-            let store = store.clone();
-            let (calls, lost) = scope
-                .spawn(move || {
-                    runtime.block_on(async move {
-                        let started = Instant::now();
-                        let (mut calls, mut lost, mut n) = (Vec::new(), 0, 0);
-                        while started.elapsed() < Duration::from_secs(4) {
-                            let round = (0..20).map(|_| {
-                                n += 1;
-                                let (id, caller) = (format!("c{n}"), format!("a{n}"));
-                                let store = store.clone();
-                                async move {
-                                    let (commit, call) = begin(&opening(&id, &caller, &["bob"]), &node("n1"));
-                                    if store.commit(commit).await.is_err() {
-                                        return Err(id);
-                                    }
-                                    let (commit, over) = call.decide(&caller, &Command::Cancel);
-                                    match store.commit(commit).await {
-                                        Ok(outcome) => {
-                                            assert_eq!(outcome, CommitOutcome::Committed);
-                                            Ok(over)
-                                        }
-                                        Err(error) => {
-                                            assert!(error.is_retryable(), "{error}");
-                                            Err(id)
-                                        }
-                                    }
-                                }
-                            });
-                            let round: Vec<_> = round.collect();
-                            for result in join_all(round).await {
-                                match result {
-                                    Ok(call) => calls.push(call),
-                                    Err(_) => lost += 1,
-                                }
-                            }
-                        }
-                        (calls, lost)
-                    })
-                })
-                .join()
-                .unwrap();
-            acknowledged = calls;
-            refused = lost;
-            done.store(true, Ordering::SeqCst);
-        });
-        let cuts = cuts.load(Ordering::SeqCst);
-        println!("{} calls acknowledged, {refused} refused, {cuts} connections cut", acknowledged.len());
-        assert!(cuts > 20 && acknowledged.len() > 200);
-        for call in &acknowledged {
-            let stored = store.load_call(&call.call.id).await.unwrap().unwrap();
-            assert_eq!(stored.history, call.history, "acknowledged, so there, once");
+        let cutter = Cutter::start(backend.clone(), Duration::from_millis(20));
+        let (began, mut n, mut acknowledged) = (Instant::now(), 0, Vec::new());
+        while began.elapsed() < Duration::from_secs(6) {
+            let round = join_all((n..n + 20).map(|n| short_call(&store, n))).await;
+            acknowledged.extend(round.into_iter().flatten());
+            n += 20;
+        }
+        let cuts = cutter.cuts.load(Ordering::SeqCst);
+        drop(cutter);
+        println!("{} of {n} calls acknowledged, {cuts} connections cut", acknowledged.len());
+        assert!(cuts > 50 && acknowledged.len() > 200);
+        for calls in acknowledged.chunks(100) {
+            let stored = join_all(calls.iter().map(|call| store.load_call(&call.call.id))).await;
+            for (call, stored) in calls.iter().zip(stored) {
+                assert_eq!(stored.unwrap().unwrap().history, call.history, "acknowledged, so there, once");
+            }
         }
         assert_eq!(backend.count("slots WHERE call_id IN (SELECT id FROM calls WHERE NOT open)"), 0);
         let results = backend.count("command_results");
