@@ -172,6 +172,7 @@ impl UserActor {
             standing: missed.standing.clone(),
             suppressed: false,
             repairing: None,
+            asked: 0,
         });
         if alone {
             // Others that were here before have still to be handed what this one is told by being attached.
@@ -261,6 +262,7 @@ impl UserActor {
                         standing: Standing::Bystander,
                         suppressed: false,
                         repairing: Some(Vec::new()),
+                        asked: 0,
                     };
                     actor.calls.insert(call.clone(), tracked);
                     actor.repair(call, ctx);

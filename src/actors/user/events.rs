@@ -1,6 +1,6 @@
 //! Handing events and signals on: in order, once, and without holes.
 
-use std::{collections::hash_map::Entry, sync::Arc};
+use std::{collections::hash_map::Entry, sync::Arc, time::Duration};
 
 use actix::{ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 
@@ -20,8 +20,11 @@ const MAX_HELD: usize = 512;
 /// How many calls that are over are remembered. What is told twice comes within seconds, and few have more calls in that
 /// time.
 const KEPT_OVER: usize = 32;
+/// How long after missing events could not be found they are asked for again. Shorter is work for nothing while Redis or
+/// the owner is away; longer keeps everybody waiting who is behind.
+const REPAIR_AGAIN: Duration = Duration::from_millis(500);
 /// How many deliveries wait while a hole is filled. More arrive only when the owner cannot be asked: then they are
-/// dropped, and the next one after it finds the hole again.
+/// dropped, and the next one after it, or a digest, finds the hole again.
 const MAX_WAITING: usize = 64;
 
 impl UserActor {
@@ -50,6 +53,7 @@ impl UserActor {
                     standing: Standing::Bystander,
                     suppressed: suppress,
                     repairing: None,
+                    asked: 0,
                 })
             }
         };
@@ -106,19 +110,25 @@ impl UserActor {
 
     /// Asks the owner (or the store) for what is missing.
     pub(super) fn repair(&mut self, call: CallId, ctx: &mut Context<Self>) {
-        let (Some(member), Some(tracked)) = (self.members.first(), self.calls.get(&call)) else { return };
+        let Some(member) = self.members.first() else { return };
         let caller = self.caller(&member.session, &member.device);
+        let Some(tracked) = self.calls.get_mut(&call) else { return };
+        tracked.asked = tracked.asked.wrapping_add(1);
+        let this = tracked.asked;
         tracing::debug!(call.id = %call, user.id = %self.user, seq = tracked.seq, "events missing; asking for them");
         let asked = self.node.ask(&call, caller, Ask::Sync(Resume { seq: tracked.seq, sig: None }));
         ctx.spawn(asked.into_actor(self).map(move |answer, actor, ctx| {
-            let tracked = actor.calls.get_mut(&call);
             match answer {
                 Ok(Answer::Missed(missed)) => actor.fill(&call, missed, ctx),
                 Ok(_) => {}
                 Err(refusal) => {
-                    // The next event that arrives finds the hole again.
                     tracing::warn!(call.id = %call, user.id = %actor.user, error = %refusal.message, "missing events not found");
-                    if let Some(tracked) = tracked {
+                    let latest = |tracked: &&mut Tracked| tracked.asked == this && tracked.repairing.is_some();
+                    let Some(tracked) = actor.calls.get_mut(&call).filter(latest) else { return };
+                    if refusal.retryable {
+                        // What is missing may be the last that happens for long, or a ring: nothing else would find it.
+                        ctx.run_later(REPAIR_AGAIN, move |actor, ctx| actor.repair_again(call, this, ctx));
+                    } else {
                         tracked.repairing = None;
                     }
                 }
@@ -126,11 +136,18 @@ impl UserActor {
         }));
     }
 
+    fn repair_again(&mut self, call: CallId, last: u32, ctx: &mut Context<Self>) {
+        if self.calls.get(&call).is_some_and(|tracked| tracked.asked == last && tracked.repairing.is_some()) {
+            self.repair(call, ctx);
+        }
+    }
+
     fn fill(&mut self, call: &CallId, missed: Missed, ctx: &mut Context<Self>) {
         let Some(tracked) = self.calls.get_mut(call) else { return };
         let waiting = tracked.repairing.take().unwrap_or_default();
         tracked.checked = tracked.checked.max(missed.seq);
-        if let Some(snapshot) = missed.snapshot {
+        // An older answer may come after a newer one.
+        if let Some(snapshot) = missed.snapshot.filter(|_| missed.seq > tracked.seq) {
             tracked.seq = missed.seq;
             // A session that is being attached is told where things stand by that.
             let attached = |member: &&Member| member.holding.is_none() && !member.late.contains_key(call);
@@ -201,7 +218,11 @@ impl Handler<Compare> for UserActor {
     fn handle(&mut self, Compare: Compare, ctx: &mut Self::Context) {
         let calls: Vec<CallId> = self.calls.keys().cloned().collect();
         for call in calls {
-            self.compare(call, ctx);
+            if let Some(tracked) = self.calls.get_mut(&call) {
+                // Also while one is being repaired: question or answer may be among what was lost.
+                tracked.repairing.get_or_insert_default();
+                self.repair(call, ctx);
+            }
         }
         self.look_for_calls(ctx);
     }

@@ -122,6 +122,8 @@ struct Tracked {
     suppressed: bool,
     /// A hole is being filled: what arrives meanwhile.
     repairing: Option<Vec<Arc<Delivery>>>,
+    /// Counts the questions for what is missing: only the last one is asked again when it fails.
+    asked: u32,
 }
 
 /// See the module.

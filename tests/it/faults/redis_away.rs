@@ -34,6 +34,7 @@ async fn a_life_without_redis(going: impl FnOnce(&Instance), coming: impl FnOnce
     let (alice, bob, call) = talk(&cluster, 0).await;
     history.include(&call);
     let carol = cluster.connect(1, "carol", "phone").await;
+    let frank = cluster.connect(0, "frank", "phone").await;
     let [dave, erin] = [cluster.connect(0, "dave", "phone").await, cluster.connect(0, "erin", "phone").await];
     let same_node = dave.call_through(&erin).await;
     history.include(&same_node);
@@ -53,7 +54,7 @@ async fn a_life_without_redis(going: impl FnOnce(&Instance), coming: impl FnOnce
     if let Err(refused) = refused {
         assert!(refused.retryable, "{refused:?}");
     }
-    let missed_ring = history.start(&dave_free(&cluster).await, &["carol"]).await;
+    let missed_ring = history.start(&frank, &["carol"]).await;
     tokio::time::sleep(away.saturating_sub(gone.elapsed())).await;
     coming(&redis);
 
@@ -68,14 +69,11 @@ async fn a_life_without_redis(going: impl FnOnce(&Instance), coming: impl FnOnce
     for (side, call) in [(&alice, &call), (&bob, &call), (&dave, &same_node), (&erin, &same_node)] {
         side.expect_end(call, "completed").await;
     }
-    carol.expect_end(&missed_ring, "declined").await;
-    history.check(&cluster, &[&alice, &bob, &carol, &dave, &erin]).await;
+    for side in [&carol, &frank] {
+        side.expect_end(&missed_ring, "declined").await;
+    }
+    history.check(&cluster, &[&alice, &bob, &carol, &dave, &erin, &frank]).await;
     cluster.assert_no_takeovers();
-}
-
-/// Somebody at node 0 who is in no call.
-async fn dave_free(cluster: &TestCluster) -> TestClient {
-    cluster.connect(0, "frank", "phone").await
 }
 
 #[tokio::test]

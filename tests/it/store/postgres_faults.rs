@@ -19,7 +19,7 @@ use futures_util::future::join_all;
 use super::{
     backend::Backend,
     run,
-    scene::{Owned, begin, node, opening},
+    scene::{Owned, begin, call_id, node, opening},
 };
 use crate::support::postgres::Instance;
 
@@ -230,5 +230,30 @@ fn every_session_has_its_limits() {
         assert!(waited > Duration::from_secs(1) && waited < Duration::from_secs(4), "{waited:?}");
         client.batch_execute("ROLLBACK").await.unwrap();
         assert_eq!(store.get_group(&group).await, Ok(None));
+    });
+}
+
+#[test]
+fn what_fails_at_the_very_end_of_its_transaction_is_not_acknowledged() {
+    // PostgreSQL sends a statement's rows before the commit that follows it: a server that is stopped in between has
+    // sent them and committed nothing. A constraint that is checked at the commit does the same, every time.
+    run(async {
+        let backend = Backend::postgres();
+        let store = backend.store().await;
+        let (commit, _) = begin(&opening("before", "ann", &["bob"]), &node("n1"));
+        assert_eq!(store.commit(commit).await, Ok(CommitOutcome::Committed));
+        let Backend::Postgres(database) = &backend else { unreachable!() };
+        database.sql(
+            "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'at the end'; END $$; \
+             CREATE CONSTRAINT TRIGGER fail AFTER INSERT OR UPDATE ON calls DEFERRABLE INITIALLY DEFERRED \
+             FOR EACH ROW EXECUTE FUNCTION fail()",
+        );
+        let (commit, _) = begin(&opening("after", "cid", &["dan"]), &node("n1"));
+        assert!(store.commit(commit).await.is_err(), "nothing was committed");
+        assert_eq!(backend.count("calls WHERE id = 'after'"), 0);
+        let claimed = store.claim(&call_id("before"), &node("n2")).await;
+        assert!(claimed.is_err(), "nothing was claimed: {claimed:?}");
+        assert_eq!(backend.count("calls WHERE epoch = 1"), 1);
+        drop(store);
     });
 }
