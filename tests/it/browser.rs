@@ -29,10 +29,9 @@ fn chromium() -> Option<PathBuf> {
 
 async fn run(scenario: &str, nodes: usize) {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
-    let (Some(chromium), true) = (chromium(), folder.join("node_modules").exists()) else {
-        println!("{scenario}: not tested, there is no Chromium that runs, or `npm ci` was not run in tests/browser");
-        return;
-    };
+    let chromium =
+        chromium().unwrap_or_else(|| panic!("there is no Chromium that runs; `tests/run tools` installs it"));
+    assert!(folder.join("node_modules").exists(), "`npm ci` was not run in tests/browser; `tests/run tools` does");
     let _turn = BROWSER.lock().await;
     let builder = if nodes == 1 { TestCluster::embedded() } else { TestCluster::of(nodes) };
     let cluster = builder.set("CARILLON_RING_TIMEOUT_SECS", RING_SECS).start().await;
