@@ -5,10 +5,12 @@
 //! stops when the store says that somebody else owns the call. It survives a commit that fails (its state stays as it
 //! was) and its own death (the next one is built from the store).
 
+mod asks;
 mod commit;
 mod history;
 mod publish;
 mod relay;
+mod timers;
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -16,26 +18,20 @@ use std::{
     time::Duration,
 };
 
-use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, SpawnHandle, WrapFuture};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, SpawnHandle};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 pub(super) use self::publish::{MAX_GROUP_AUDIENCE, Prepared};
 use self::{history::History, relay::Relay};
 use super::{
-    Answer, Ask, Caller, NodeHandle,
-    messages::{Attached, RelaySignal, Request, Resume, SignalRequest, Standing},
+    Answer, Caller, NodeHandle,
+    messages::{RelaySignal, Request, Resume, SignalRequest},
 };
 use crate::{
     clock,
-    domain::{
-        By, Call, CallId, Command, NodeId, Participant, ParticipantStatus, Recorded, Rejection, SessionId, UserId,
-        call::{
-            decide,
-            glare::{Clash, clash},
-        },
-    },
-    wire::{CallObject, Frame, Refusal, frame::Writer},
+    domain::{By, Call, CallId, Command, NodeId, Recorded, SessionId, UserId, call::decide},
+    wire::Refusal,
 };
 
 /// How many commands may wait for one call. Beyond it they are refused as `unavailable`: at a commit each, the last
@@ -166,104 +162,6 @@ impl CallActor {
         }
     }
 
-    /// `member`: whether the caller belongs to the call's group, once that was looked up.
-    fn perform_ask(&mut self, request: Request, member: Option<bool>, ctx: &mut Context<Self>) {
-        if !self.call.status.is_final() && !self.node.membership.may_own() {
-            // Another node may own the call by now: what is remembered here may be the past, also for who only looks.
-            let _ = request.reply.send(Err(Refusal::unavailable(LEASE_LOST)));
-            return;
-        }
-        let Some(caller) = request.caller.clone() else {
-            let _ = request.reply.send(Ok(self.call_answer()));
-            return;
-        };
-        let stranger = self.call.participant(&caller.user).is_none();
-        if stranger
-            && member.is_none()
-            && !matches!(request.ask, Ask::Notice(_))
-            && let Some(group) = self.call.group.clone()
-        {
-            self.busy = true;
-            let store = self.node.store.clone();
-            let user = caller.user;
-            let lookup = async move { store.is_member(&group, &user).await };
-            ctx.spawn(lookup.into_actor(self).map(move |found, actor, ctx| {
-                actor.busy = false;
-                match found {
-                    Ok(member) => actor.jobs.push_front(Job::AskAsMember(request, member)),
-                    Err(error) => {
-                        let _ = request.reply.send(Err(error.into()));
-                    }
-                }
-                actor.pump(ctx);
-            }));
-            return;
-        }
-        let member = member.unwrap_or(false);
-        if stranger && !member && !matches!(request.ask, Ask::Notice(_)) {
-            let _ = request.reply.send(Err(Rejection::NotFound.into()));
-            return;
-        }
-        let Request { command, ask, reply, .. } = request;
-        match ask {
-            Ask::Do(asked) => {
-                let by = By::User { user: caller.user.clone(), device: caller.device.clone(), group_member: member };
-                self.perform(&by, &asked, Some(command), Some(caller), Some(reply), ctx);
-            }
-            Ask::Notice(noticed) => self.notice(&caller, noticed, command, reply, ctx),
-            Ask::Get => {
-                let _ = reply.send(Ok(self.call_answer()));
-            }
-            Ask::Sync(since) => {
-                let missed = self.missed(&caller.user, Some(since));
-                let _ = reply.send(Ok(Answer::Missed(missed)));
-            }
-            Ask::Attach { resume } => {
-                let at_this_device = self
-                    .call
-                    .participant(&caller.user)
-                    .is_some_and(|p| p.status.is_engaged() && p.device.as_ref() == Some(&caller.device));
-                if at_this_device {
-                    self.link(&caller);
-                    let back = Command::ConnectionBack { user: caller.user.clone(), device: caller.device.clone() };
-                    self.jobs.push_front(Job::Attached { caller, resume, reply });
-                    self.jobs.push_front(Job::System(back));
-                } else {
-                    self.jobs.push_front(Job::Attached { caller, resume, reply });
-                }
-            }
-            Ask::Clash => match clash(&self.call, &caller.user, &caller.device) {
-                Clash::AlreadyIn => {
-                    let _ = reply.send(Ok(self.call_answer()));
-                }
-                Clash::Separate => {
-                    let _ = reply.send(Ok(Answer::Separate));
-                }
-                Clash::Merge(merged) => {
-                    let by =
-                        By::User { user: caller.user.clone(), device: caller.device.clone(), group_member: member };
-                    self.perform(&by, &merged, Some(command), Some(caller), Some(reply), ctx);
-                }
-            },
-        }
-    }
-
-    /// What a node noticed; it counts only while the device is still connected where it says.
-    fn notice(&mut self, caller: &Caller, noticed: Command, command: Uuid, reply: Reply, ctx: &mut Context<Self>) {
-        let stale = match &noticed {
-            Command::ConnectionLost { .. } => {
-                self.links.get(&caller.user).is_some_and(|link| link.session != caller.session)
-            }
-            Command::BusyElsewhere { user } => *user != caller.user,
-            _ => true,
-        };
-        if stale {
-            let _ = reply.send(Ok(Answer::Done));
-            return;
-        }
-        self.perform(&By::System, &noticed, Some(command), None, Some(reply), ctx);
-    }
-
     /// Decide; then, if anything happens, commit and go on in [`Self::on_committed`].
     fn perform(
         &mut self,
@@ -299,82 +197,6 @@ impl CallActor {
                 }
             }
         }
-    }
-
-    fn is_at(&self, caller: &Caller) -> bool {
-        self.call
-            .participant(&caller.user)
-            .is_some_and(|p| p.status.is_engaged() && p.device.as_ref() == Some(&caller.device))
-    }
-
-    fn call_answer(&self) -> Answer {
-        Answer::Call(self.call_object())
-    }
-
-    fn call_object(&self) -> Frame {
-        let mut out = Writer::with_capacity(1024);
-        out.value(&CallObject::new(&self.call, clock::now()));
-        out.done()
-    }
-
-    fn attached(&mut self, caller: &Caller, resume: Option<Resume>) -> Answer {
-        // A device that knows nothing of the call is given the call object; only a ring must come as the event it is.
-        let rung = Standing::of(&self.call, &caller.user) == Standing::Rung;
-        let resume = resume.or_else(|| rung.then_some(Resume { seq: 0, sig: Some(0) }));
-        Answer::Attached(Box::new(Attached { call: self.call_object(), missed: self.missed(&caller.user, resume) }))
-    }
-
-    fn arm_timer(&mut self, ctx: &mut Context<Self>, at_least: Duration) {
-        if let Some(timer) = self.timer.take() {
-            ctx.cancel_future(timer);
-        }
-        if self.call.status.is_final() {
-            self.timer = Some(ctx.run_later(LINGER, |actor, ctx| actor.retire(ctx)));
-            return;
-        }
-        let Some(deadline) = self.call.next_deadline() else { return };
-        // One millisecond late rather than one early: a tick before the deadline would find nothing due.
-        let wait = deadline.since(clock::now()).max(at_least) + Duration::from_millis(1);
-        self.timer = Some(ctx.run_later(wait, |actor, ctx| {
-            actor.timer = None;
-            actor.jobs.push_back(Job::System(Command::Tick));
-            actor.pump(ctx);
-        }));
-    }
-
-    /// Participants whose device no node has named since the takeover went with the node that died.
-    fn miss_the_silent(&mut self, ctx: &mut Context<Self>) {
-        self.miss(ctx, |actor, user| !actor.links.contains_key(user));
-    }
-
-    /// Counts the devices of these participants as having lost their connection.
-    fn miss(&mut self, ctx: &mut Context<Self>, lost: impl Fn(&Self, &UserId) -> bool) {
-        let there = |p: &&Participant| p.status.is_engaged() && lost(self, &p.user);
-        let missed: Vec<Command> = (self.call.participants.iter().filter(there))
-            .filter_map(|p| Some(Command::ConnectionLost { user: p.user.clone(), device: p.device.clone()? }))
-            .collect();
-        self.jobs.extend(missed.into_iter().map(Job::System));
-        self.pump(ctx);
-    }
-
-    /// A ring that was lost on its way leaves no hole that anybody could see: it is sent again while no device has said
-    /// that it alerts. Who has it drops it by its `seq`.
-    fn remind_later(&mut self, ctx: &mut Context<Self>, left: u32) {
-        if left == 0 {
-            return;
-        }
-        ctx.run_later(REMIND_AFTER, move |actor, ctx| {
-            let silent = |p: &&Participant| p.status == ParticipantStatus::Invited && !p.unreachable;
-            let users: Vec<UserId> = actor.call.participants.iter().filter(silent).map(|p| p.user.clone()).collect();
-            if users.is_empty() {
-                return;
-            }
-            for user in users {
-                let missed = actor.missed(&user, Some(Resume { seq: 0, sig: None }));
-                actor.node.deliver(&user, actor.delivery(&user, missed.items));
-            }
-            actor.remind_later(ctx, left - 1);
-        });
     }
 
     fn note_position(&self) {
