@@ -19,7 +19,7 @@ async fn an_owner_that_slept_past_its_lease_decides_nothing_when_it_wakes() {
             device.expect_of("call:incoming", &call).await;
         }
         let about = json!({"callId": call});
-        cluster.node(0).signal(libc::SIGSTOP);
+        cluster.node(0).freeze().await;
         // All three act: two at the sleeping owner, one at the node that will take over.
         let sleeping = async {
             let asked = async {
@@ -60,7 +60,7 @@ async fn a_talk_goes_on_after_its_owner_has_slept_past_its_lease() {
     let history = History::default();
     let (alice, bob, call) = talk(&cluster, 2).await;
     history.include(&call);
-    cluster.node(0).signal(libc::SIGSTOP);
+    cluster.node(0).freeze().await;
     for side in [&alice, &bob] {
         side.expect_within(TAKEOVER, "call:renegotiate", |e| e["callId"] == *call).await;
     }
@@ -86,7 +86,7 @@ async fn an_owner_that_slept_for_less_than_its_lease_is_still_the_owner() {
     let (alice, bob, call) = talk(&cluster, 0).await;
     history.include(&call);
     for _ in 0..rounds(1) {
-        cluster.node(0).signal(libc::SIGSTOP);
+        cluster.node(0).freeze().await;
         let media = json!({"callId": call, "screen": true});
         let asked = history.once(&bob, "call:media", media);
         let wake = async {

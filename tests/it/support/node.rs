@@ -113,6 +113,23 @@ impl TestNode {
         self.process.signal(signal);
     }
 
+    /// SIGSTOP, and waits until every thread has stopped: until one of them takes the signal, the others go on.
+    pub async fn freeze(&self) {
+        self.signal(libc::SIGSTOP);
+        let tasks = format!("/proc/{}/task", self.pid());
+        let stopped = || {
+            let Ok(threads) = std::fs::read_dir(&tasks) else { return true };
+            threads.flatten().all(|thread| {
+                let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+                // The state stands behind the name, which is in brackets and may hold anything.
+                stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('T'))
+            })
+        };
+        while !stopped() {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    }
+
     /// SIGKILL: the crash. Its sockets close, its memory is gone.
     pub fn kill(&mut self) {
         self.ended_by_test = true;
