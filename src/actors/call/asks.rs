@@ -7,14 +7,14 @@ use super::{CallActor, Job, LEASE_LOST, Reply};
 use crate::{
     actors::{
         Answer, Ask, Caller,
-        messages::{Attached, Request, Resume, Standing},
+        messages::{Attached, MissedSignal, Request, Resume, Standing},
     },
     clock,
     domain::{
         By, Command, Rejection,
         call::glare::{Clash, clash},
     },
-    wire::{CallObject, Frame, Refusal, frame::Writer},
+    wire::{CallObject, Frame, Refusal, frame::Writer, render},
 };
 
 impl CallActor {
@@ -143,6 +143,12 @@ impl CallActor {
         // A device that knows nothing of the call is given the call object; only a ring must come as the event it is.
         let rung = Standing::of(&self.call, &caller.user) == Standing::Rung;
         let resume = resume.or_else(|| rung.then_some(Resume { seq: 0, sig: Some(0) }));
-        Answer::Attached(Box::new(Attached { call: self.call_object(), missed: self.missed(&caller.user, resume) }))
+        let mut missed = self.missed(&caller.user, resume);
+        if self.rebuilt && self.is_at(caller) && self.told_of_owner.insert(caller.user.clone()) {
+            // Who was connected when the owner changed was told then; who comes now hears it first of all.
+            let frame = render::renegotiate(&self.call, self.epoch);
+            missed.signals.insert(0, MissedSignal { sig: 0, frame, device: Some(caller.device.clone()) });
+        }
+        Answer::Attached(Box::new(Attached { call: self.call_object(), missed }))
     }
 }

@@ -91,8 +91,9 @@ pub struct CallActor {
     timer: Option<SpawnHandle>,
     /// What the call's first events are, to be published when the actor runs.
     opening: Option<Prepared>,
-    /// Participants are to be told that signals under way were lost.
+    /// Participants are to be told that signals under way were lost; these were.
     rebuilt: bool,
+    told_of_owner: HashSet<UserId>,
 }
 
 impl CallActor {
@@ -132,6 +133,7 @@ impl CallActor {
             timer: None,
             opening: None,
             rebuilt: false,
+            told_of_owner: HashSet::new(),
         }
     }
 
