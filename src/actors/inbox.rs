@@ -59,11 +59,11 @@ impl bus::Inbox for Inbox {
                     let _ = waiting.send(result);
                 }
             }
-            ToNode::Signal { call, from: user, from_device, kind, to, to_device, session, id } => {
+            ToNode::Signal { call, from: user, from_device, kind, to, to_device, session, ask } => {
                 let Some(payload) = blobs.next() else { return };
-                let receipt = Receipt::There { node: from, session, id };
+                let receipt = Receipt::There { node: from, session, ask };
                 let payload = Frame::from(payload);
-                node.signal_here(SignalRequest {
+                node.signal_from_afar(SignalRequest {
                     call,
                     from: user,
                     from_device,
@@ -74,9 +74,9 @@ impl bus::Inbox for Inbox {
                     receipt,
                 });
             }
-            ToNode::SignalOutcome { session, id, refusal } => {
+            ToNode::SignalRefused { session, refusal } => {
                 let Some(outbox) = node.directory.session(&session) else { return };
-                node.settle(&Receipt::Here { outbox, session, id }, refusal.map_or(Ok(()), Err));
+                node.settle(&Receipt::Here { outbox, session, id: None }, Err(refusal));
             }
             ToNode::Digest { calls } => {
                 for (call, epoch, seq) in calls {

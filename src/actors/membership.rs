@@ -30,11 +30,18 @@ pub struct Membership {
     /// Until when this node may act as owner, in milliseconds after `started`.
     lease_until: AtomicU64,
     live: RwLock<Arc<HashSet<NodeId>>>,
+    /// Nodes that lived and do so no more. A node that is new here is neither.
+    gone: RwLock<HashSet<NodeId>>,
 }
 
 impl Default for Membership {
     fn default() -> Self {
-        Self { started: clock::monotonic(), lease_until: AtomicU64::new(0), live: RwLock::default() }
+        Self {
+            started: clock::monotonic(),
+            lease_until: AtomicU64::new(0),
+            live: RwLock::default(),
+            gone: RwLock::default(),
+        }
     }
 }
 
@@ -59,7 +66,16 @@ impl Membership {
         self.live.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
+    /// Whether the node is known to have lived and to do so no more.
+    pub fn is_gone(&self, node: &NodeId) -> bool {
+        self.gone.read().unwrap_or_else(std::sync::PoisonError::into_inner).contains(node)
+    }
+
     fn set_live(&self, live: HashSet<NodeId>) {
+        let mut gone = self.gone.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        gone.extend(self.live().iter().cloned());
+        gone.retain(|node| !live.contains(node));
+        drop(gone);
         *self.live.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(live);
     }
 }
@@ -137,10 +153,9 @@ async fn look(node: &NodeHandle) {
     tracing::warn!(node.id = %node.id, gone = ?gone, "nodes are gone");
     // They will not answer: whoever waits for them looks for the call's new owner at once.
     node.asks.retain(|_, (asked, _)| !gone.contains(asked));
-    let gone = Arc::new(gone);
     for call in node.directory.all_calls() {
         // `do_send`: a call whose actor died is rebuilt, and asks where everybody is.
-        call.do_send(NodesGone(gone.clone()));
+        call.do_send(NodesGone);
     }
 }
 

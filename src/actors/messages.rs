@@ -136,11 +136,6 @@ impl Standing {
         }
     }
 
-    /// As the status that counts for being busy.
-    pub const fn is_engaged(&self) -> bool {
-        matches!(self, Self::Engaged { .. })
-    }
-
     /// The participant status this stands for, where it is one that lasts.
     pub const fn as_status(&self) -> Option<ParticipantStatus> {
         match self {
@@ -216,8 +211,8 @@ pub struct SignalRequest {
 pub enum Receipt {
     /// To a session on this node: a reply if it has an id, else only a failure.
     Here { outbox: Arc<dyn Outbox>, session: SessionId, id: Option<String> },
-    /// To a session on another node.
-    There { node: NodeId, session: SessionId, id: Option<String> },
+    /// To another node: as the answer to its question, or, if it asked none, to the session if it fails.
+    There { node: NodeId, session: SessionId, ask: Option<u64> },
 }
 
 impl std::fmt::Debug for Receipt {
@@ -277,14 +272,14 @@ pub enum ToNode {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         to_device: Option<DeviceId>,
         session: SessionId,
+        /// An [`ToNode::Answer`] of this id is waited for.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        id: Option<String>,
+        ask: Option<u64>,
     },
-    /// The outcome of a signal, for the session that sent it.
-    SignalOutcome {
+    /// A signal that nobody waits for was refused; for the session that sent it.
+    SignalRefused {
         session: SessionId,
-        id: Option<String>,
-        refusal: Option<Refusal>,
+        refusal: Refusal,
     },
     /// How far calls of the sender have come, with their epochs: who follows one and is behind has lost something.
     Digest {

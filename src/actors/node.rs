@@ -207,11 +207,12 @@ impl Node {
                 (None, Ok(())) => {}
                 (None, Err(refusal)) => outbox.push(Frame::error_event(Some("call:signal"), &refusal)),
             },
-            Receipt::There { node, session, id } => {
-                if id.is_none() && outcome.is_ok() {
-                    return;
-                }
-                let body = ToNode::SignalOutcome { session: session.clone(), id: id.clone(), refusal: outcome.err() };
+            Receipt::There { node, session, ask } => {
+                let body = match (*ask, outcome) {
+                    (Some(id), outcome) => ToNode::Answer { id, result: outcome.map(|()| Answer::Done) },
+                    (None, Ok(())) => return,
+                    (None, Err(refusal)) => ToNode::SignalRefused { session: session.clone(), refusal },
+                };
                 if let Err(refusal) = self.tell_node(node, &body, &[]) {
                     tracing::debug!(node.id = %node, error = %refusal.message, "outcome of a signal not published");
                 }

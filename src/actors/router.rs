@@ -130,9 +130,7 @@ impl Node {
         ask: Ask,
         hops: u8,
     ) -> Result<(u64, oneshot::Receiver<Outcome>), Refusal> {
-        let id = self.next_ask();
-        let (reply, answer) = oneshot::channel();
-        self.asks.insert(id, (owner.clone(), reply));
+        let (id, answer) = self.expect_answer(owner);
         let body = ToNode::Ask { id, command, call: call.clone(), caller, ask, hops };
         match self.tell_node(owner, &body, &[]) {
             Ok(()) => Ok((id, answer)),
@@ -141,6 +139,14 @@ impl Node {
                 Err(refusal)
             }
         }
+    }
+
+    /// A question to a node that is about to be sent.
+    fn expect_answer(&self, of: &NodeId) -> (u64, oneshot::Receiver<Outcome>) {
+        let id = self.next_ask();
+        let (reply, answer) = oneshot::channel();
+        self.asks.insert(id, (of.clone(), reply));
+        (id, answer)
     }
 
     /// `None`: the node asked is gone.
@@ -158,17 +164,38 @@ impl Node {
 
     /// Relays a signal from a session of this node.
     pub fn signal(self: &Arc<Self>, request: SignalRequest) {
-        if self.directory.call(&request.call).is_some() {
-            return self.signal_here(request);
+        let Err(request) = self.signal_at_once(request) else { return };
+        match self.directory.owner(&request.call).filter(|owner| *owner != self.id && self.is_live(owner)) {
+            Some(owner) => self.signal_to(&owner, request),
+            None => self.signal_when_found(request),
         }
-        let Some(owner) = self.directory.owner(&request.call).filter(|owner| *owner != self.id) else {
-            return self.signal_here(request);
-        };
-        self.signal_to(&owner, request);
+    }
+
+    /// Relays a signal that another node takes this one's call for.
+    pub(super) fn signal_from_afar(self: &Arc<Self>, request: SignalRequest) {
+        if let Err(request) = self.signal_at_once(request) {
+            self.signal_when_found(request);
+        }
+    }
+
+    /// Hands a signal to the call's actor, or gives it back if there is none here.
+    fn signal_at_once(&self, request: SignalRequest) -> Result<(), SignalRequest> {
+        match self.directory.call_for_signal(&request.call) {
+            // `do_send`: a signal lost with the call's actor is told by `call:renegotiate` from the next one; what may
+            // wait here is bounded by the slots.
+            Some(Ok((addr, slot))) => addr.do_send(RelaySignal { request, slot }),
+            Some(Err(Overloaded)) => {
+                let refusal = Refusal::new(ErrorCode::RateLimited, "too many signals wait for this call");
+                self.settle(&request.receipt, Err(refusal));
+            }
+            None => return Err(request),
+        }
+        Ok(())
     }
 
     fn signal_to(self: &Arc<Self>, owner: &NodeId, request: SignalRequest) {
         let Receipt::Here { id, session, .. } = &request.receipt else { return };
+        let asked = id.as_ref().map(|_| self.expect_answer(owner));
         let body = ToNode::Signal {
             call: request.call.clone(),
             from: request.from.clone(),
@@ -177,47 +204,46 @@ impl Node {
             to: request.to.clone(),
             to_device: request.to_device.clone(),
             session: session.clone(),
-            id: id.clone(),
+            ask: asked.as_ref().map(|(ask, _)| *ask),
         };
-        if let Err(refusal) = self.tell_node(owner, &body, &[request.payload.text()]) {
-            self.settle(&request.receipt, Err(refusal));
+        let sent = self.tell_node(owner, &body, &[request.payload.text()]);
+        match (sent, asked) {
+            (Ok(()), None) => {}
+            (Ok(()), Some(asked)) => {
+                // The sender wants to hear of it, also when the signal or the answer is lost.
+                let node = self.clone();
+                self.spawn(async move {
+                    let gone = || Err(Refusal::unavailable("the call's owner is gone; send it again"));
+                    let outcome = node.answer_of(Ok(asked)).await.unwrap_or_else(gone);
+                    node.settle(&request.receipt, outcome.map(drop));
+                });
+            }
+            (Err(refusal), asked) => {
+                if let Some((ask, _)) = asked {
+                    self.asks.remove(&ask);
+                }
+                self.settle(&request.receipt, Err(refusal));
+            }
         }
     }
 
-    /// Relays a signal to a call that is thought to be owned by this node, or whose owner is to be found.
-    pub(super) fn signal_here(self: &Arc<Self>, request: SignalRequest) {
-        self.signal_once(request, true);
-    }
-
-    fn signal_once(self: &Arc<Self>, request: SignalRequest, retry: bool) {
-        match self.directory.call_for_signal(&request.call) {
-            Some(Ok((addr, slot))) => {
-                // `do_send`: a signal lost with the call's actor is told by `call:renegotiate` from the next one; what may
-                // wait here is bounded by the slots.
-                addr.do_send(RelaySignal { request, slot });
-                return;
-            }
-            Some(Err(Overloaded)) => {
-                let refusal = Refusal::new(ErrorCode::RateLimited, "too many signals wait for this call");
-                return self.settle(&request.receipt, Err(refusal));
-            }
-            None => {}
-        }
+    fn signal_when_found(self: &Arc<Self>, request: SignalRequest) {
         let node = self.clone();
         self.spawn(async move {
-            match node.locate(&request.call).await {
+            let from_here = matches!(request.receipt, Receipt::Here { .. });
+            let refusal = match node.locate(&request.call).await {
                 // Its actor is listed now.
-                Ok(Place::Here(_)) if retry => node.signal_once(request, false),
-                Ok(Place::Here(_)) => node.settle(&request.receipt, Err(Refusal::unavailable("the call is not ready"))),
-                Ok(Place::There(owner)) => {
-                    if matches!(request.receipt, Receipt::Here { .. }) {
-                        node.signal_to(&owner, request);
-                    } else {
-                        node.settle(&request.receipt, Err(Refusal::unavailable("the call has moved")));
+                Ok(Place::Here(_)) => match node.signal_at_once(request) {
+                    Ok(()) => return,
+                    Err(given_back) => {
+                        return node.settle(&given_back.receipt, Err(Refusal::unavailable("the call is not ready")));
                     }
-                }
-                Err(refusal) => node.settle(&request.receipt, Err(refusal)),
-            }
+                },
+                Ok(Place::There(owner)) if from_here => return node.signal_to(&owner, request),
+                Ok(Place::There(_)) => Refusal::unavailable("the call has moved"),
+                Err(refusal) => refusal,
+            };
+            node.settle(&request.receipt, Err(refusal));
         });
     }
 

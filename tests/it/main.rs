@@ -24,6 +24,7 @@ mod gateway;
 mod groups;
 mod load;
 mod panics;
+mod reminders;
 mod resume;
 mod scenarios;
 mod slow_client;

@@ -94,6 +94,8 @@ pub struct CallActor {
     /// Participants are to be told that signals under way were lost; these were.
     rebuilt: bool,
     told_of_owner: HashSet<UserId>,
+    /// Since the takeover every node has had time to say which devices are there.
+    all_have_spoken: bool,
 }
 
 impl CallActor {
@@ -134,6 +136,7 @@ impl CallActor {
             opening: None,
             rebuilt: false,
             told_of_owner: HashSet::new(),
+            all_have_spoken: false,
         }
     }
 
@@ -260,16 +263,16 @@ impl Handler<RelaySignal> for CallActor {
     }
 }
 
-/// These nodes are gone, with the sessions on them.
+/// Nodes are gone, with the sessions on them.
 #[derive(actix::Message)]
 #[rtype(result = "()")]
-pub struct NodesGone(pub Arc<HashSet<NodeId>>);
+pub struct NodesGone;
 
 impl Handler<NodesGone> for CallActor {
     type Result = ();
 
-    fn handle(&mut self, NodesGone(gone): NodesGone, ctx: &mut Self::Context) {
-        self.miss(ctx, |actor, user| actor.links.get(user).is_some_and(|link| gone.contains(&link.node)));
+    fn handle(&mut self, NodesGone: NodesGone, ctx: &mut Self::Context) {
+        self.miss_the_gone(ctx);
     }
 }
 

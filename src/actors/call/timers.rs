@@ -20,28 +20,40 @@ impl CallActor {
             self.timer = Some(ctx.run_later(LINGER, |actor, ctx| actor.retire(ctx)));
             return;
         }
-        let Some(deadline) = self.call.next_deadline() else { return };
+        let wait = match self.call.next_deadline() {
+            Some(deadline) => deadline.since(clock::now()).max(at_least),
+            None if at_least.is_zero() => return,
+            // Something failed that no deadline stands for.
+            None => at_least,
+        };
         // One millisecond late rather than one early: a tick before the deadline would find nothing due.
-        let wait = deadline.since(clock::now()).max(at_least) + Duration::from_millis(1);
-        self.timer = Some(ctx.run_later(wait, |actor, ctx| {
+        self.timer = Some(ctx.run_later(wait + Duration::from_millis(1), |actor, ctx| {
             actor.timer = None;
             actor.jobs.push_back(Job::System(Command::Tick));
-            actor.pump(ctx);
+            // Pumps. What could not be committed when it was noticed is noticed again.
+            actor.miss_the_gone(ctx);
         }));
     }
 
-    /// Participants whose device no node has named since the takeover went with the node that died.
+    /// From now on, participants whose device no node has named since the takeover went with the node that died.
     pub(super) fn miss_the_silent(&mut self, ctx: &mut Context<Self>) {
-        self.miss(ctx, |actor, user| !actor.links.contains_key(user));
+        self.all_have_spoken = true;
+        self.miss_the_gone(ctx);
     }
 
-    /// Counts the devices of these participants as having lost their connection.
-    pub(super) fn miss(&mut self, ctx: &mut Context<Self>, lost: impl Fn(&Self, &UserId) -> bool) {
-        let there = |p: &&Participant| p.status.is_engaged() && lost(self, &p.user);
-        let missed: Vec<Command> = (self.call.participants.iter().filter(there))
+    /// Counts devices on nodes that are gone as having lost their connection. Who is known to be away is not counted again.
+    pub(super) fn miss_the_gone(&mut self, ctx: &mut Context<Self>) {
+        let gone = |user| match self.links.get(user) {
+            Some(link) => link.node != self.node.id && self.node.membership.is_gone(&link.node),
+            None => self.all_have_spoken,
+        };
+        let connected =
+            |p: &&Participant| matches!(p.status, ParticipantStatus::Connecting | ParticipantStatus::Joined);
+        let lost: Vec<Job> = (self.call.participants.iter().filter(connected).filter(|p| gone(&p.user)))
             .filter_map(|p| Some(Command::ConnectionLost { user: p.user.clone(), device: p.device.clone()? }))
+            .map(Job::System)
             .collect();
-        self.jobs.extend(missed.into_iter().map(Job::System));
+        self.jobs.extend(lost);
         self.pump(ctx);
     }
 

@@ -40,7 +40,7 @@ impl UserActor {
             return;
         }
         let rings = delivery.items.iter().any(|item| item.rings);
-        let suppress = rings && delivery.standing == Standing::Rung && self.is_busy(&delivery.call);
+        let busy = rings && delivery.standing == Standing::Rung && self.is_busy(&delivery.call);
         let tracked = match self.calls.entry(delivery.call.clone()) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
@@ -51,7 +51,7 @@ impl UserActor {
                     seq,
                     checked: seq,
                     standing: Standing::Bystander,
-                    suppressed: suppress,
+                    suppressed: false,
                     repairing: None,
                     asked: 0,
                 })
@@ -73,7 +73,11 @@ impl UserActor {
             self.repair(delivery.call.clone(), ctx);
             return;
         }
-        if suppress {
+        // Only a ring that is new can find the user busy: one that is sent again has rung before they took another call.
+        if delivery.items.iter().any(|item| item.rings && item.seq > tracked.seq) {
+            tracked.suppressed = busy;
+        }
+        if rings && tracked.suppressed {
             self.tell_busy(delivery.call.clone());
         }
         self.hand_on(&delivery);

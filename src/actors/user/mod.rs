@@ -10,6 +10,7 @@ mod events;
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler};
@@ -27,6 +28,11 @@ use crate::{
 
 /// Makes a session's first frame from the call objects of the user's open calls.
 pub type Welcome = Box<dyn FnOnce(&[Frame]) -> Frame + Send>;
+
+/// How soon, and until what pause between two tries, an owner is told again that a device is gone: some 50 s in all. By
+/// then a database that was away is back, or the call has a new owner, who asks which devices are there.
+const LOST_FIRST_RETRY: Duration = Duration::from_millis(200);
+const LOST_PATIENCE: Duration = Duration::from_secs(40);
 
 /// A session that wants to hear of its user's calls.
 #[derive(actix::Message)]
@@ -181,11 +187,13 @@ impl UserActor {
         let node = self.node.clone();
         let lost = Command::ConnectionLost { user: caller.user.clone(), device: caller.device.clone() };
         self.node.spawn(async move {
-            for attempt in 0..3u32 {
+            let mut wait = LOST_FIRST_RETRY;
+            while wait < LOST_PATIENCE {
                 match node.ask(&call, caller.clone(), Ask::Notice(lost.clone())).await {
                     Ok(_) => return,
                     Err(refusal) if refusal.retryable => {
-                        tokio::time::sleep(std::time::Duration::from_millis(200 << attempt)).await;
+                        tokio::time::sleep(wait).await;
+                        wait *= 2;
                     }
                     Err(_) => return,
                 }

@@ -8,6 +8,7 @@ mod database_away;
 mod owner_dies;
 mod owner_sleeps;
 mod redis_away;
+mod signal_replies;
 
 use std::time::Duration;
 
