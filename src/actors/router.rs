@@ -164,7 +164,7 @@ impl Node {
 
     /// Relays a signal from a session of this node.
     pub fn signal(self: &Arc<Self>, request: SignalRequest) {
-        let Err(request) = self.signal_at_once(request) else { return };
+        let Some(request) = self.signal_at_once(request) else { return };
         match self.directory.owner(&request.call).filter(|owner| *owner != self.id && self.is_live(owner)) {
             Some(owner) => self.signal_to(&owner, request),
             None => self.signal_when_found(request),
@@ -173,13 +173,13 @@ impl Node {
 
     /// Relays a signal that another node takes this one's call for.
     pub(super) fn signal_from_afar(self: &Arc<Self>, request: SignalRequest) {
-        if let Err(request) = self.signal_at_once(request) {
+        if let Some(request) = self.signal_at_once(request) {
             self.signal_when_found(request);
         }
     }
 
     /// Hands a signal to the call's actor, or gives it back if there is none here.
-    fn signal_at_once(&self, request: SignalRequest) -> Result<(), SignalRequest> {
+    fn signal_at_once(&self, request: SignalRequest) -> Option<SignalRequest> {
         match self.directory.call_for_signal(&request.call) {
             // `do_send`: a signal lost with the call's actor is told by `call:renegotiate` from the next one; what may
             // wait here is bounded by the slots.
@@ -188,9 +188,9 @@ impl Node {
                 let refusal = Refusal::new(ErrorCode::RateLimited, "too many signals wait for this call");
                 self.settle(&request.receipt, Err(refusal));
             }
-            None => return Err(request),
+            None => return Some(request),
         }
-        Ok(())
+        None
     }
 
     fn signal_to(self: &Arc<Self>, owner: &NodeId, request: SignalRequest) {
@@ -233,12 +233,11 @@ impl Node {
             let from_here = matches!(request.receipt, Receipt::Here { .. });
             let refusal = match node.locate(&request.call).await {
                 // Its actor is listed now.
-                Ok(Place::Here(_)) => match node.signal_at_once(request) {
-                    Ok(()) => return,
-                    Err(given_back) => {
-                        return node.settle(&given_back.receipt, Err(Refusal::unavailable("the call is not ready")));
-                    }
-                },
+                Ok(Place::Here(_)) => {
+                    let Some(given_back) = node.signal_at_once(request) else { return };
+                    let refusal = Refusal::unavailable("the call is not ready");
+                    return node.settle(&given_back.receipt, Err(refusal));
+                }
                 Ok(Place::There(owner)) if from_here => return node.signal_to(&owner, request),
                 Ok(Place::There(_)) => Refusal::unavailable("the call has moved"),
                 Err(refusal) => refusal,
