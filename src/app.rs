@@ -23,7 +23,7 @@ use crate::{
         heartbeat, rest, web as pages, ws,
     },
     secret::Secret,
-    shutdown,
+    shutdown::{self, Leaving},
     store::{self, NodeInfo, Store, StoreOptions},
 };
 
@@ -61,6 +61,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         stun_urls: settings.stun_urls.clone(),
     });
 
+    let leaving = Leaving { drain: settings.drain, spread: settings.reconnect_spread };
     let (workers_node, workers_gateway) = (node.clone(), gateway.clone());
     let server = HttpServer::new(move || {
         // Runs once on each worker's thread.
@@ -79,7 +80,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     .backlog(BACKLOG)
     .client_disconnect_timeout(DISCONNECT_PATIENCE)
     .shutdown_timeout(STOP_PATIENCE_SECS)
-    .shutdown_signal(shutdown::asked_to_stop(gateway.clone().into_inner(), settings.drain))
+    .shutdown_signal(shutdown::asked_to_stop(gateway.clone().into_inner(), leaving))
     .bind(settings.listen)
     .with_context(|| format!("CARILLON_LISTEN: cannot listen on {}", settings.listen))?;
 

@@ -60,6 +60,7 @@ struct Position {
     epoch: u64,
     seq: u64,
     at: Timestamp,
+    ended: bool,
 }
 
 impl Directory {
@@ -103,6 +104,15 @@ impl Directory {
         dead.into_iter()
             .filter(|call| self.calls.remove_if(call, |_, listed| !listed.addr.connected()).is_some())
             .collect()
+    }
+
+    /// The open calls of this node and their living actors. Those that have ended and still answer are left out.
+    pub fn open_calls(&self) -> Vec<(CallId, Addr<CallActor>)> {
+        let open = self.calls.iter().filter(|entry| {
+            let ended = self.positions.get(entry.key()).is_some_and(|position| position.ended);
+            !ended && entry.value().addr.connected()
+        });
+        open.map(|entry| (entry.key().clone(), entry.value().addr.clone())).collect()
     }
 
     /// How many calls this node owns.
@@ -198,14 +208,27 @@ impl Directory {
         self.followed.remove_if(call, |_, followed| followed.users.is_empty());
     }
 
+    /// A call that users here may be told of has a new owner.
+    pub fn set_owner(&self, call: &CallId, owner: &NodeId) {
+        if let Some(mut entry) = self.followed.get_mut(call) {
+            entry.owner = owner.clone();
+        }
+    }
+
+    /// The calls that users here are told of and whose owners are among these.
+    pub fn followed_of(&self, owners: &HashSet<NodeId>) -> Vec<CallId> {
+        let theirs = self.followed.iter().filter(|entry| owners.contains(&entry.value().owner));
+        theirs.map(|entry| entry.key().clone()).collect()
+    }
+
     /// The users here who are told of a call.
     pub fn followers(&self, call: &CallId) -> Vec<UserId> {
         self.followed.get(call).map(|entry| entry.users.clone()).unwrap_or_default()
     }
 
     /// Notes how far a call of this node has come.
-    pub fn set_position(&self, call: &CallId, epoch: u64, seq: u64, at: Timestamp) {
-        self.positions.insert(call.clone(), Position { epoch, seq, at });
+    pub fn set_position(&self, call: &CallId, epoch: u64, seq: u64, at: Timestamp, ended: bool) {
+        self.positions.insert(call.clone(), Position { epoch, seq, at, ended });
     }
 
     /// How far this node's calls have come that changed after `since`.

@@ -59,9 +59,9 @@ impl bus::Inbox for Inbox {
                     let _ = waiting.send(result);
                 }
             }
-            ToNode::Signal { call, from: user, from_device, kind, to, to_device, session, ask } => {
+            ToNode::Signal { call, from: user, from_device, kind, to, to_device, session, ask, origin } => {
                 let Some(payload) = blobs.next() else { return };
-                let receipt = Receipt::There { node: from, session, ask };
+                let receipt = Receipt::There { node: origin.unwrap_or(from), session, ask };
                 let payload = Frame::from(payload);
                 node.signal_from_afar(SignalRequest {
                     call,
@@ -72,6 +72,15 @@ impl bus::Inbox for Inbox {
                     to_device,
                     payload,
                     receipt,
+                });
+            }
+            ToNode::HandOver { id, call, parcel } => {
+                let taking = node.clone();
+                node.spawn(async move {
+                    let result = taking.take_handed(from.clone(), call, parcel).await;
+                    if let Err(refusal) = taking.tell_node(&from, &ToNode::Answer { id, result }, &[]) {
+                        tracing::debug!(node.id = %from, error = %refusal.message, "answer not published");
+                    }
                 });
             }
             ToNode::SignalRefused { session, refusal } => {
@@ -115,11 +124,10 @@ impl bus::Inbox for Inbox {
                     addr.do_send(user::DeliverSignal(signal(head, frame)));
                 }
             }
-            ToUser::NewOwner { call, epoch } => {
+            ToUser::NewOwner { call, epoch, seq } => {
                 let mut blobs = blobs;
-                if let Some(frame) = blobs.next() {
-                    addr.do_send(user::NewOwner { call, epoch, owner: from, frame: frame.into() });
-                }
+                let frame = blobs.next().map(Frame::from);
+                addr.do_send(user::NewOwner { call, epoch, owner: from, seq, frame });
             }
             ToUser::SessionOpened { device, session } => addr.do_send(user::OpenedElsewhere { device, session }),
         }

@@ -13,14 +13,23 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::StreamExt;
+use rand::seq::SliceRandom;
+
 use super::{Node, NodeHandle, call::NodesGone, messages::ToNode};
-use crate::{clock, domain::NodeId, store::NodeInfo};
+use crate::{
+    clock,
+    domain::{CallId, NodeId},
+    store::NodeInfo,
+};
 
 /// How often the owner of calls tells the other nodes how far they have come. A lost last message is noticed after at
 /// most so long.
 const DIGEST_EVERY: Duration = Duration::from_secs(2);
 /// For how long after a change a call is in the digest. A few digests may be lost too.
 const DIGEST_FOR: Duration = Duration::from_secs(10);
+/// Calls of dead owners that are claimed at once: what the store's connections have to do, and a little more.
+const ADOPT_AT_ONCE: usize = 16;
 /// Calls in one digest message.
 const DIGEST_CALLS: usize = 500;
 
@@ -157,6 +166,23 @@ async fn look(node: &NodeHandle) {
         // `do_send`: a call whose actor died is rebuilt, and asks where everybody is.
         call.do_send(NodesGone);
     }
+    let orphans = node.directory.followed_of(&gone);
+    if !orphans.is_empty() && !node.is_draining() {
+        let heir = node.clone();
+        node.spawn(async move { adopt(&heir, orphans).await });
+    }
+}
+
+/// Takes over calls of dead owners that people here are in: here is where their next owner is best, and nobody need
+/// wait for the sweeper.
+async fn adopt(node: &NodeHandle, mut calls: Vec<CallId>) {
+    // Nodes that both have people in a call do not all begin with the same one.
+    calls.shuffle(&mut rand::rng());
+    let reviving = calls.into_iter().map(|call| {
+        let node = node.clone();
+        async move { node.revive(&call).await }
+    });
+    futures_util::stream::iter(reviving).buffer_unordered(ADOPT_AT_ONCE).collect::<()>().await;
 }
 
 fn send_digest(node: &NodeHandle) {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::{Outbox, directory::SignalSlot};
+use super::{Outbox, directory::SignalSlot, handoff::Parcel};
 use crate::{
     domain::{CallId, Command, DeviceId, NodeId, ParticipantStatus, SessionId, UserId, call::Call},
     wire::{Frame, Refusal, render::Item},
@@ -74,6 +74,9 @@ pub struct Missed {
     /// In place of `items`, when the history asked for is gone or longer than the state.
     pub snapshot: Option<Frame>,
     pub signals: Vec<MissedSignal>,
+    /// The epoch that they are counted in.
+    #[serde(default)]
+    pub signal_epoch: u64,
 }
 
 /// One signal out of the owner's memory.
@@ -275,11 +278,20 @@ pub enum ToNode {
         /// An [`ToNode::Answer`] of this id is waited for.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ask: Option<u64>,
+        /// The node of the sender's session, where that is not the node that sends this: the call has moved meanwhile.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        origin: Option<NodeId>,
     },
     /// A signal that nobody waits for was refused; for the session that sent it.
     SignalRefused {
         session: SessionId,
         refusal: Refusal,
+    },
+    /// The sender leaves, and would hand this call over to the receiver. Answered as a question is.
+    HandOver {
+        id: u64,
+        call: CallId,
+        parcel: Parcel,
     },
     /// How far calls of the sender have come, with their epochs: who follows one and is behind has lost something.
     Digest {
@@ -300,8 +312,14 @@ pub enum ToUser {
     Delivery { call: CallId, epoch: u64, items: Vec<ItemHead>, standing: Standing },
     /// Blob: the frame.
     Signal { head: SignalHead },
-    /// The call has a new owner, the sender. Blob: the frame for the device in it.
-    NewOwner { call: CallId, epoch: u64 },
+    /// The call has a new owner, the sender. Blob: the frame for the device in it; none: it was handed over, at this
+    /// `seq`, and nothing was lost.
+    NewOwner {
+        call: CallId,
+        epoch: u64,
+        #[serde(default)]
+        seq: u64,
+    },
     /// A session was opened; an older one of the same device is replaced.
     SessionOpened { device: DeviceId, session: SessionId },
 }

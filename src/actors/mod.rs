@@ -6,6 +6,7 @@
 
 pub mod call;
 pub mod directory;
+pub mod handoff;
 pub mod inbox;
 pub mod membership;
 pub mod messages;

@@ -78,6 +78,11 @@ impl Node {
         let _ = self.bus.set(bus);
     }
 
+    /// The node leaves: it takes no new calls and claims none.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
     /// The bus, once joined.
     pub fn bus(&self) -> Option<&Arc<dyn Bus>> {
         self.bus.get()
@@ -164,12 +169,13 @@ impl Node {
     }
 
     /// Tells a user's nodes that a call is this node's now.
-    pub(super) fn tell_new_owner(&self, user: &UserId, call: &CallId, epoch: u64, frame: &Frame) {
-        self.tell_user(user, &ToUser::NewOwner { call: call.clone(), epoch }, &[frame.text()]);
+    pub(super) fn tell_new_owner(&self, user: &UserId, call: &CallId, epoch: u64, seq: u64, frame: Option<&Frame>) {
+        let blobs: Vec<&str> = frame.iter().map(|frame| frame.text()).collect();
+        self.tell_user(user, &ToUser::NewOwner { call: call.clone(), epoch, seq }, &blobs);
         if let Some(addr) = self.directory.user(user) {
             // `do_send`: as for events.
             let owner = self.id.clone();
-            addr.do_send(super::user::NewOwner { call: call.clone(), epoch, owner, frame: frame.clone() });
+            addr.do_send(super::user::NewOwner { call: call.clone(), epoch, owner, seq, frame: frame.cloned() });
         }
     }
 

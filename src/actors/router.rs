@@ -142,7 +142,7 @@ impl Node {
     }
 
     /// A question to a node that is about to be sent.
-    fn expect_answer(&self, of: &NodeId) -> (u64, oneshot::Receiver<Outcome>) {
+    pub(super) fn expect_answer(&self, of: &NodeId) -> (u64, oneshot::Receiver<Outcome>) {
         let id = self.next_ask();
         let (reply, answer) = oneshot::channel();
         self.asks.insert(id, (of.clone(), reply));
@@ -193,6 +193,25 @@ impl Node {
         None
     }
 
+    /// Sends a signal after a call that has moved.
+    pub(super) fn pass_signal_on(self: &Arc<Self>, owner: &NodeId, request: SignalRequest) {
+        let Receipt::There { node, session, ask } = &request.receipt else { return self.signal_to(owner, request) };
+        let body = ToNode::Signal {
+            call: request.call.clone(),
+            from: request.from.clone(),
+            from_device: request.from_device.clone(),
+            kind: request.kind,
+            to: request.to.clone(),
+            to_device: request.to_device.clone(),
+            session: session.clone(),
+            ask: *ask,
+            origin: Some(node.clone()),
+        };
+        if let Err(refusal) = self.tell_node(owner, &body, &[request.payload.text()]) {
+            self.settle(&request.receipt, Err(refusal));
+        }
+    }
+
     fn signal_to(self: &Arc<Self>, owner: &NodeId, request: SignalRequest) {
         let Receipt::Here { id, session, .. } = &request.receipt else { return };
         let asked = id.as_ref().map(|_| self.expect_answer(owner));
@@ -205,6 +224,7 @@ impl Node {
             to_device: request.to_device.clone(),
             session: session.clone(),
             ask: asked.as_ref().map(|(ask, _)| *ask),
+            origin: None,
         };
         let sent = self.tell_node(owner, &body, &[request.payload.text()]);
         match (sent, asked) {
@@ -239,6 +259,8 @@ impl Node {
                     return node.settle(&given_back.receipt, Err(refusal));
                 }
                 Ok(Place::There(owner)) if from_here => return node.signal_to(&owner, request),
+                // The call has moved. `hops` are not counted: only its owner's word, from the store, sends it on.
+                Ok(Place::There(owner)) if owner != node.id => return node.pass_signal_on(&owner, request),
                 Ok(Place::There(_)) => Refusal::unavailable("the call has moved"),
                 Err(refusal) => refusal,
             };
@@ -276,7 +298,7 @@ impl Node {
         if let Some(addr) = self.directory.call(call) {
             return Ok(Place::Here(addr));
         }
-        let claimed = match self.store.claim(call, &self.id).await? {
+        let claimed = match self.claim(call).await? {
             ClaimOutcome::NotFound => return Err(Rejection::NotFound.into()),
             ClaimOutcome::OwnedBy(owner) => return Ok(Place::There(owner)),
             ClaimOutcome::Claimed { .. } => true,
@@ -293,6 +315,19 @@ impl Node {
         }
         let actor = CallActor::rebuilt(self.clone(), state, history, epoch);
         Ok(Place::Here(self.start_call(actor)?))
+    }
+
+    /// Claims a call whose owner is gone, unless this node leaves: then it looks only.
+    async fn claim(&self, call: &CallId) -> Result<ClaimOutcome, Refusal> {
+        if !self.is_draining() {
+            return Ok(self.store.claim(call, &self.id).await?);
+        }
+        match self.store.call_owner(call).await? {
+            None => Ok(ClaimOutcome::NotFound),
+            Some(owner) if owner.ended => Ok(ClaimOutcome::Ended),
+            Some(owner) if owner.alive && owner.node != self.id => Ok(ClaimOutcome::OwnedBy(owner.node)),
+            Some(_) => Err(Refusal::unavailable("the node is leaving; try another")),
+        }
     }
 
     pub(super) fn start_call(self: &Arc<Self>, actor: CallActor) -> Result<Addr<CallActor>, Refusal> {

@@ -53,7 +53,7 @@ impl Node {
     }
 
     async fn begin(self: &Arc<Self>, mut request: StartRequest) -> Result<Answer, Refusal> {
-        if self.draining.load(std::sync::atomic::Ordering::Acquire) {
+        if self.is_draining() {
             return Err(Refusal::unavailable("the node is leaving; try another"));
         }
         let members = self.members_for(&mut request).await?;

@@ -21,6 +21,10 @@ pub async fn run(node: NodeHandle) {
         // Jitter of a quarter: nodes that started together do not look together.
         let jitter = rand::random_range(0.75..1.25);
         tokio::time::sleep(LOOK_EVERY.mul_f64(jitter)).await;
+        if node.is_draining() {
+            // Its actors end with it, and it must not take more.
+            continue;
+        }
         for call in node.directory.take_dead_calls() {
             tracing::warn!(call.id = %call, node.id = %node.id, "call actor found dead; rebuilding it");
             node.revive(&call).await;

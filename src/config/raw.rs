@@ -60,10 +60,15 @@ pub(super) struct NodeArgs {
     #[arg(value_name = "SECONDS", default_value = "20")]
     pub(super) ping_interval_secs: String,
 
-    /// Seconds that a stopping node gives its sessions to move to other nodes, 0 to 600.
+    /// Seconds that a stopping node takes at most to hand its calls over and close its sessions, 0 to 600.
     #[arg(long = "carillon-drain-secs", visible_alias = "drain-secs", env = "CARILLON_DRAIN_SECS")]
     #[arg(value_name = "SECONDS", default_value = "10", hide_env_values = true)]
     pub(super) drain_secs: String,
+
+    /// Seconds over which the clients of a stopping node are asked to spread their return, 0 to 600.
+    #[arg(long = "carillon-reconnect-spread-secs", visible_alias = "reconnect-spread-secs")]
+    #[arg(env = "CARILLON_RECONNECT_SPREAD_SECS", value_name = "SECONDS", default_value = "2", hide_env_values = true)]
+    pub(super) reconnect_spread_secs: String,
 
     /// Rate limits per user and address: on or off. Off is for benchmarks.
     #[arg(long = "carillon-rate-limits", visible_alias = "rate-limits", env = "CARILLON_RATE_LIMITS")]

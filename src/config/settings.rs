@@ -35,8 +35,10 @@ pub struct Settings {
     pub busy_policy: BusyPolicy,
     /// The most participants of a call.
     pub max_participants: u32,
-    /// How long a stopping node waits for its sessions to move.
+    /// How long a stopping node takes at most to hand its calls over and close its sessions.
     pub drain: Duration,
+    /// Over how long the clients of a stopping node are asked to spread their return.
+    pub reconnect_spread: Duration,
     /// Whether rate limits are in force.
     pub rate_limits: bool,
     /// Between two pings of the server.

@@ -40,6 +40,7 @@ fn the_defaults_are_good_and_as_documented() {
     assert_eq!(settings.reconnect_grace, Duration::from_secs(15));
     assert_eq!(settings.node_lease, Duration::from_secs(5));
     assert_eq!(settings.drain, Duration::from_secs(10));
+    assert_eq!(settings.reconnect_spread, Duration::from_secs(2));
     assert_eq!(settings.ping_interval, Duration::from_secs(20));
     assert_eq!((settings.busy_policy, settings.max_participants), (BusyPolicy::Reject, 100));
     assert_eq!((settings.workers, settings.db_connections, settings.rate_limits), (1, 8, true));
@@ -73,6 +74,7 @@ fn a_number_outside_its_bounds_is_refused_with_its_name_and_the_bounds() {
         ("node-lease-secs", "CARILLON_NODE_LEASE_SECS", 2, 60),
         ("ping-interval-secs", "CARILLON_PING_INTERVAL_SECS", 1, 120),
         ("drain-secs", "CARILLON_DRAIN_SECS", 0, 600),
+        ("reconnect-spread-secs", "CARILLON_RECONNECT_SPREAD_SECS", 0, 600),
         ("jwt-leeway-secs", "CARILLON_JWT_LEEWAY_SECS", 0, 300),
         ("max-participants", "CARILLON_MAX_PARTICIPANTS", 2, 1000),
         ("workers", "CARILLON_WORKERS", 1, 64),

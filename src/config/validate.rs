@@ -70,6 +70,7 @@ impl RawSettings {
             ),
             max_participants: check.number("CARILLON_MAX_PARTICIPANTS", &call.max_participants, 2..=1000) as u32,
             drain: check.seconds("CARILLON_DRAIN_SECS", &node.drain_secs, 0..=600),
+            reconnect_spread: check.seconds("CARILLON_RECONNECT_SPREAD_SECS", &node.reconnect_spread_secs, 0..=600),
             rate_limits: check.switch("CARILLON_RATE_LIMITS", &node.rate_limits),
             ping_interval: check.seconds("CARILLON_PING_INTERVAL_SECS", &node.ping_interval_secs, 1..=120),
             workers: check.number("CARILLON_WORKERS", &node.workers, 1..=64) as usize,

@@ -57,6 +57,9 @@ pub async fn upgrade(
     {
         return Ok(problem(&Refusal::new(ErrorCode::Forbidden, "this origin may not open a socket")));
     }
+    if gateway.node.is_draining() {
+        return Ok(problem(&Refusal::unavailable("the node is leaving; try another")));
+    }
     let claims = match text(header::AUTHORIZATION) {
         None => None,
         Some(value) => {

@@ -49,6 +49,15 @@ pub enum ClaimOutcome {
     NotFound,
 }
 
+/// What became of a try to take a call that its owner hands over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HandedOutcome {
+    /// It is ours, and the owner before can write no more.
+    Taken { epoch: u64 },
+    /// It is not where its owner said: another owner, epoch or `seq`, or ended.
+    MovedOn,
+}
+
 /// A call's owner, epoch, seq, whether it is open, and the owner's good lease, if it has one.
 type OwnerRow = (String, i64, i64, bool, Option<String>);
 
@@ -135,6 +144,41 @@ impl Store {
             })
         };
         self.read(claim).await
+    }
+
+    /// Takes a call over for `me` that `from`, its living owner of `epoch`, hands over at `seq`. Done twice it is done
+    /// once.
+    pub async fn take_handed(
+        &self,
+        id: &CallId,
+        from: &NodeId,
+        epoch: u64,
+        seq: u64,
+        me: &NodeId,
+    ) -> Result<HandedOutcome, StoreError> {
+        let (id, from, me) = (id.clone(), from.clone(), me.clone());
+        let take = move |conn: &mut super::connection::Conn| {
+            with_conn!(conn, |c| {
+                let handed = calls::table.filter(
+                    calls::id
+                        .eq(id.as_str())
+                        .and(calls::open)
+                        .and(calls::owner_node.eq(from.as_str()))
+                        .and(calls::epoch.eq(signed(epoch)))
+                        .and(calls::seq.eq(signed(seq))),
+                );
+                let taken = diesel::update(handed)
+                    .set((calls::owner_node.eq(me.as_str()), calls::epoch.eq(signed(epoch + 1))))
+                    .execute(c)?;
+                // A first try may have been committed and its answer lost.
+                let ours = taken == 1
+                    || owner_row!(c, id)?.is_some_and(|(owner, now, _, open, _)| {
+                        open && owner == me.as_str() && now == signed(epoch + 1)
+                    });
+                Ok(if ours { HandedOutcome::Taken { epoch: epoch + 1 } } else { HandedOutcome::MovedOn })
+            })
+        };
+        self.read(take).await
     }
 
     /// Open calls whose owner has no good lease, for the takeover sweeper; at most `limit`, in no order.

@@ -47,7 +47,7 @@ use std::{
 use diesel::prelude::*;
 use tokio::sync::oneshot;
 
-pub use calls::{CallOwner, ClaimOutcome, StoredCall};
+pub use calls::{CallOwner, ClaimOutcome, HandedOutcome, StoredCall};
 pub use commit::{CommandRecord, Commit, CommitOutcome};
 pub use connection::Kind;
 pub use error::StoreError;

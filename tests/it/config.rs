@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Every setting that outside programs rely on, besides OpenTelemetry's own.
-const SETTINGS: [&str; 32] = [
+const SETTINGS: [&str; 33] = [
     "CARILLON_LISTEN",
     "DATABASE_URL",
     "REDIS_URL",
@@ -25,6 +25,7 @@ const SETTINGS: [&str; 32] = [
     "CARILLON_BUSY_POLICY",
     "CARILLON_MAX_PARTICIPANTS",
     "CARILLON_DRAIN_SECS",
+    "CARILLON_RECONNECT_SPREAD_SECS",
     "CARILLON_RATE_LIMITS",
     "CARILLON_PING_INTERVAL_SECS",
     "CARILLON_WORKERS",

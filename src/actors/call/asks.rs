@@ -146,7 +146,7 @@ impl CallActor {
         let mut missed = self.missed(&caller.user, resume);
         if self.rebuilt && self.is_at(caller) && self.told_of_owner.insert(caller.user.clone()) {
             // Who was connected when the owner changed was told then; who comes now hears it first of all.
-            let frame = render::renegotiate(&self.call, self.epoch);
+            let frame = render::renegotiate(&self.call, self.relay.epoch);
             missed.signals.insert(0, MissedSignal { sig: 0, frame, device: Some(caller.device.clone()) });
         }
         Answer::Attached(Box::new(Attached { call: self.call_object(), missed }))

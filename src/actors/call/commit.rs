@@ -65,7 +65,7 @@ impl CallActor {
                 }
                 if self.call.status.is_final() {
                     // Nobody is left to be told of signals; the memory is the larger part of what lingers.
-                    self.relay = Relay::default();
+                    self.relay = Relay::new(self.epoch);
                 }
                 self.note_position();
                 self.log(&prepared);

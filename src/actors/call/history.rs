@@ -91,6 +91,7 @@ impl CallActor {
             items: Vec::new(),
             snapshot: None,
             signals: Vec::new(),
+            signal_epoch: self.relay.epoch,
         };
         let Some(Resume { seq, sig }) = since else { return missed };
         // Who claims more than there is has it from somewhere else: the whole call sets them right.

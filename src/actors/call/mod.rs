@@ -7,6 +7,7 @@
 
 mod asks;
 mod commit;
+mod handing;
 mod history;
 mod publish;
 mod relay;
@@ -22,10 +23,14 @@ use actix::{Actor, ActorContext, AsyncContext, Context, Handler, SpawnHandle};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-pub(super) use self::publish::{MAX_GROUP_AUDIENCE, Prepared};
+pub(super) use self::{
+    handing::{Freeze, HandedOver, Thaw},
+    publish::{MAX_GROUP_AUDIENCE, Prepared},
+};
 use self::{history::History, relay::Relay};
 use super::{
     Answer, Caller, NodeHandle,
+    handoff::Parcel,
     messages::{RelaySignal, Request, Resume, SignalRequest},
 };
 use crate::{
@@ -67,6 +72,8 @@ enum Job {
     AskAsMember(Request, bool),
     Signal(SignalRequest),
     System(Command),
+    /// Hold still: the call is to be handed over.
+    Freeze(oneshot::Sender<Option<Parcel>>),
     /// Answer to an [`Ask::Attach`], once the participant is marked as back.
     Attached {
         caller: Caller,
@@ -94,6 +101,10 @@ pub struct CallActor {
     /// Participants are to be told that signals under way were lost; these were.
     rebuilt: bool,
     told_of_owner: HashSet<UserId>,
+    /// The call is being handed over: nothing is done here until that has succeeded or failed.
+    frozen: bool,
+    /// Handed over to this owner: nothing was lost on the way.
+    moved: bool,
     /// Since the takeover every node has had time to say which devices are there.
     all_have_spoken: bool,
 }
@@ -121,6 +132,26 @@ impl CallActor {
         actor
     }
 
+    /// The actor of a call that was handed over with this parcel.
+    pub(super) fn handed(node: NodeHandle, call: Call, history: Vec<Recorded>, epoch: u64, parcel: Parcel) -> Self {
+        let mut actor = Self::new(node, Arc::new(call), History::of(history), epoch);
+        actor.links = (parcel.links.into_iter()).map(|(user, node, session)| (user, Link { node, session })).collect();
+        actor.all_have_spoken = parcel.all_have_spoken;
+        actor.rebuilt = parcel.told_of_owner.is_some();
+        actor.told_of_owner = parcel.told_of_owner.into_iter().flatten().collect();
+        match parcel.signals {
+            Some(kept) => {
+                actor.relay = Relay::unpack(kept);
+                actor.moved = true;
+            }
+            None => {
+                actor.rebuilt = true;
+                actor.told_of_owner.clear();
+            }
+        }
+        actor
+    }
+
     fn new(node: NodeHandle, call: Arc<Call>, history: History, epoch: u64) -> Self {
         Self {
             node,
@@ -129,13 +160,15 @@ impl CallActor {
             history,
             jobs: VecDeque::new(),
             busy: false,
-            relay: Relay::default(),
+            relay: Relay::new(epoch),
             links: HashMap::new(),
             members: None,
             timer: None,
             opening: None,
             rebuilt: false,
             told_of_owner: HashSet::new(),
+            frozen: false,
+            moved: false,
             all_have_spoken: false,
         }
     }
@@ -151,13 +184,14 @@ impl CallActor {
     }
 
     fn pump(&mut self, ctx: &mut Context<Self>) {
-        while !self.busy {
+        while !self.busy && !self.frozen {
             let Some(job) = self.jobs.pop_front() else { break };
             match job {
                 Job::Ask(request) => self.perform_ask(request, None, ctx),
                 Job::AskAsMember(request, member) => self.perform_ask(request, Some(member), ctx),
                 Job::Signal(request) => self.perform_signal(request, true),
                 Job::System(command) => self.perform(&By::System, &command, None, None, None, ctx),
+                Job::Freeze(reply) => self.freeze(reply),
                 Job::Attached { caller, resume, reply } => {
                     let answer = self.attached(&caller, resume);
                     // Who asked may have gone meanwhile: nothing is lost with the answer.
@@ -205,7 +239,8 @@ impl CallActor {
     }
 
     fn note_position(&self) {
-        self.node.directory.set_position(&self.call.id, self.epoch, self.call.seq, clock::now());
+        let ended = self.call.status.is_final();
+        self.node.directory.set_position(&self.call.id, self.epoch, self.call.seq, clock::now(), ended);
     }
 
     /// Ends the actor; whoever still asks rebuilds the call from the store.
@@ -227,11 +262,17 @@ impl Actor for CallActor {
             self.publish(opening, ctx);
             self.remind_later(ctx, REMINDERS);
         }
-        if self.rebuilt && !self.call.status.is_final() {
-            self.tell_new_owner();
+        if (self.rebuilt || self.moved) && !self.call.status.is_final() {
+            if self.moved {
+                self.tell_moved();
+            } else {
+                self.tell_new_owner();
+            }
             // The ring may have been committed and not told when the owner before died.
             self.remind_later(ctx, REMINDERS);
-            ctx.run_later(LINK_PATIENCE, |actor, ctx| actor.miss_the_silent(ctx));
+            if self.rebuilt && !self.all_have_spoken {
+                ctx.run_later(LINK_PATIENCE, |actor, ctx| actor.miss_the_silent(ctx));
+            }
         }
         self.note_position();
         self.arm_timer(ctx, Duration::ZERO);

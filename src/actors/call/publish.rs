@@ -143,7 +143,14 @@ impl CallActor {
     pub(super) fn tell_new_owner(&self) {
         let frame = render::renegotiate(&self.call, self.epoch);
         for p in self.call.participants.iter().filter(|p| !p.status.is_final()) {
-            self.node.tell_new_owner(&p.user, &self.call.id, self.epoch, &frame);
+            self.node.tell_new_owner(&p.user, &self.call.id, self.epoch, self.call.seq, Some(&frame));
+        }
+    }
+
+    /// Tells the nodes of everybody concerned where the call is now. Nothing was lost, so nobody else need know.
+    pub(super) fn tell_moved(&self) {
+        for p in self.call.participants.iter().filter(|p| !p.status.is_final()) {
+            self.node.tell_new_owner(&p.user, &self.call.id, self.epoch, self.call.seq, None);
         }
     }
 }

@@ -4,9 +4,12 @@ use std::collections::{HashMap, VecDeque};
 
 use super::{CallActor, Job};
 use crate::{
-    actors::messages::{MissedSignal, SignalDelivery, SignalKind, SignalRequest},
+    actors::{
+        handoff::KeptSignals,
+        messages::{MissedSignal, SignalDelivery, SignalKind, SignalRequest},
+    },
     domain::{Call, Command, DeviceId, Participant, ParticipantStatus, Rejection, UserId},
-    wire::{Frame, render},
+    wire::{Frame, Refusal, render},
 };
 
 /// How many signals are kept for each recipient. An offer, an answer and forty candidates are one negotiation; fewer
@@ -16,8 +19,10 @@ pub(super) const KEPT_SIGNALS: usize = 128;
 const KEPT_BYTES: usize = 256 * 1024;
 
 /// Signals sent so far, by recipient.
-#[derive(Default)]
 pub(super) struct Relay {
+    /// The epoch they are counted in. An owner that was handed the memory goes on counting where the one before stopped,
+    /// so that nobody sees a difference; one that took over begins anew.
+    pub(super) epoch: u64,
     rings: HashMap<UserId, Ring>,
 }
 
@@ -41,6 +46,27 @@ impl Ring {
 }
 
 impl Relay {
+    pub(super) fn new(epoch: u64) -> Self {
+        Self { epoch, rings: HashMap::new() }
+    }
+
+    /// A memory that was handed over.
+    pub(super) fn unpack(kept: KeptSignals) -> Self {
+        let mut relay = Self::new(kept.epoch);
+        for (user, sig, signals) in kept.rings {
+            let ring = relay.rings.entry(user).or_default();
+            ring.sig = sig;
+            signals.into_iter().for_each(|signal| ring.keep(signal));
+        }
+        relay
+    }
+
+    /// The memory, to be handed over.
+    pub(super) fn pack(&self) -> KeptSignals {
+        let ring = |(user, ring): (&UserId, &Ring)| (user.clone(), ring.sig, ring.kept.iter().cloned().collect());
+        KeptSignals { epoch: self.epoch, rings: self.rings.iter().map(ring).collect() }
+    }
+
     /// What was sent to `user` after `sig`. A `sig` that was never given is one of an owner before: then all.
     pub(super) fn since(&self, user: &UserId, sig: u64) -> Vec<MissedSignal> {
         let Some(ring) = self.rings.get(user) else { return Vec::new() };
@@ -79,6 +105,16 @@ impl CallActor {
     /// Relays a signal now, while a commit may be under way; unless it would be refused and what is under way may
     /// change that: then it waits its turn (`last`: it has waited).
     pub(super) fn perform_signal(&mut self, request: SignalRequest, last: bool) {
+        if self.frozen {
+            // For the next owner, with whatever else waits.
+            if self.jobs.len() < super::MAX_WAITING {
+                self.jobs.push_back(Job::Signal(request));
+            } else {
+                let refusal = Refusal::unavailable("the call is moving; send it again");
+                self.node.settle(&request.receipt, Err(refusal));
+            }
+            return;
+        }
         let call = self.call.clone();
         let targets = match recipients(&call, &request) {
             Ok(targets) => targets,
@@ -103,6 +139,7 @@ impl CallActor {
             None if target.status.is_engaged() => target.device.clone(),
             None => None,
         };
+        let epoch = self.relay.epoch;
         let ring = self.relay.rings.entry(target.user.clone()).or_default();
         ring.sig += 1;
         let frame: Frame = render::Signal {
@@ -112,13 +149,13 @@ impl CallActor {
             kind: request.kind.as_str(),
             payload: request.payload.text(),
             sig: ring.sig,
-            epoch: self.epoch,
+            epoch,
         }
         .frame();
         ring.keep(MissedSignal { sig: ring.sig, frame: frame.clone(), device: device.clone() });
         let at_its_node = device.is_some() && device == target.device;
         let node = self.links.get(&target.user).filter(|_| at_its_node).map(|link| &link.node);
-        let signal = SignalDelivery { call: call.id.clone(), epoch: self.epoch, sig: ring.sig, device, frame };
+        let signal = SignalDelivery { call: call.id.clone(), epoch, sig: ring.sig, device, frame };
         self.node.deliver_signal(&target.user, node, signal);
     }
 

@@ -31,14 +31,18 @@ fn attach_later(session: SessionId, call: CallId, resume: Option<Resume>, ctx: &
 #[derive(Clone, Copy)]
 struct Has {
     seq: u64,
-    epoch: u64,
+    signal_epoch: u64,
     sig: u64,
 }
 
 impl Has {
     fn of(attached: &Attached) -> Self {
         let missed = &attached.missed;
-        Self { seq: missed.seq, epoch: missed.epoch, sig: missed.signals.last().map_or(0, |signal| signal.sig) }
+        Self {
+            seq: missed.seq,
+            signal_epoch: missed.signal_epoch,
+            sig: missed.signals.last().map_or(0, |signal| signal.sig),
+        }
     }
 }
 
@@ -53,7 +57,9 @@ impl Member {
     fn hand_over(&self, held: Held, has: Option<Has>) {
         match held {
             Held::Event { seq, frame, .. } if has.is_none_or(|has| seq > has.seq) => self.outbox.push(frame),
-            Held::Signal { epoch, sig, frame, .. } if has.is_none_or(|has| epoch != has.epoch || sig > has.sig) => {
+            Held::Signal { epoch, sig, frame, .. }
+                if has.is_none_or(|has| epoch != has.signal_epoch || sig > has.sig) =>
+            {
                 self.outbox.push(frame);
             }
             Held::Event { .. } | Held::Signal { .. } => {}
@@ -167,6 +173,7 @@ impl UserActor {
         let alone = self.members.len() == 1;
         let tracked = self.calls.entry(call.clone()).or_insert_with(|| Tracked {
             epoch: missed.epoch,
+            signal_epoch: missed.signal_epoch,
             seq: missed.seq,
             checked: missed.seq,
             standing: missed.standing.clone(),
@@ -257,6 +264,7 @@ impl UserActor {
                     }
                     let tracked = Tracked {
                         epoch: 0,
+                        signal_epoch: 0,
                         seq: 0,
                         checked: 0,
                         standing: Standing::Bystander,

@@ -48,6 +48,8 @@ impl UserActor {
                 let seq = delivery.items.first().map_or(0, |item| item.prev);
                 entry.insert(Tracked {
                     epoch: delivery.epoch,
+                    // Signals of earlier epochs may come first: the call may have been handed over.
+                    signal_epoch: 0,
                     seq,
                     checked: seq,
                     standing: Standing::Bystander,
@@ -196,8 +198,11 @@ impl Handler<DeliverSignal> for UserActor {
     type Result = ();
 
     fn handle(&mut self, DeliverSignal(signal): DeliverSignal, _: &mut Self::Context) {
-        if self.calls.get(&signal.call).is_some_and(|tracked| signal.epoch < tracked.epoch || tracked.suppressed) {
-            return;
+        if let Some(tracked) = self.calls.get_mut(&signal.call) {
+            if signal.epoch < tracked.signal_epoch || tracked.suppressed {
+                return;
+            }
+            tracked.signal_epoch = signal.epoch;
         }
         let meant = |device: &DeviceId| signal.device.as_ref().is_none_or(|only| only == device);
         for member in self.members.iter_mut().filter(|member| meant(&member.device)) {
@@ -246,10 +251,18 @@ impl Handler<Digest> for UserActor {
 impl Handler<NewOwner> for UserActor {
     type Result = ();
 
-    fn handle(&mut self, NewOwner { call, epoch, owner, frame }: NewOwner, ctx: &mut Self::Context) {
+    fn handle(&mut self, NewOwner { call, epoch, owner, seq, frame }: NewOwner, ctx: &mut Self::Context) {
         let Some(tracked) = self.calls.get_mut(&call).filter(|tracked| epoch > tracked.epoch) else { return };
         tracked.epoch = epoch;
         self.node.directory.follow(&call, &owner, &self.user);
+        let Some(frame) = frame else {
+            // What the owner before sent last may come after this, and is then dropped.
+            if seq > tracked.seq.max(tracked.checked) {
+                self.compare(call, ctx);
+            }
+            return;
+        };
+        tracked.signal_epoch = epoch;
         if let Standing::Engaged { device } = &tracked.standing {
             let device = device.clone();
             for member in self.members.iter().filter(|member| member.device == device) {

@@ -95,8 +95,10 @@ pub struct NewOwner {
     pub call: CallId,
     pub epoch: u64,
     pub owner: NodeId,
-    /// What the sessions are told.
-    pub frame: Frame,
+    /// How far the call had come then.
+    pub seq: u64,
+    /// What the sessions are told; `None`: nothing, the call was handed over and nothing was lost.
+    pub frame: Option<Frame>,
 }
 
 /// A session of the user.
@@ -119,6 +121,8 @@ enum Held {
 /// A call the user is told of.
 struct Tracked {
     epoch: u64,
+    /// The epoch that signals are counted in; older ones are from an owner that is no longer the owner.
+    signal_epoch: u64,
     /// The last event handed on.
     seq: u64,
     /// How far the call had come when its owner was last asked: up to there nothing is missing.

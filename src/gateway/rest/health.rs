@@ -28,7 +28,7 @@ pub async fn readyz(gateway: web::Data<Gateway>) -> HttpResponse {
     let node = &gateway.node;
     let database = node.store.ping().await.is_ok();
     let bus = node.bus().is_some_and(|bus| bus.health().is_up());
-    let draining = node.draining.load(std::sync::atomic::Ordering::Acquire);
+    let draining = node.is_draining();
     let ready = database && !draining && node.arbiter().is_some();
     let body = Readiness {
         ready,
