@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use carillon::{
     domain::{Command, NodeId},
-    store::{ClaimOutcome, CommitOutcome, NodeInfo, Store},
+    store::{ClaimOutcome, CommitOutcome, HandedOutcome, NodeInfo, Store},
 };
 use futures_util::future::join_all;
 
@@ -48,6 +48,32 @@ pub async fn claims(backend: Backend) {
     assert!(taken.call.status.is_final());
     assert_eq!(store.claim(&id, &n2).await, Ok(ClaimOutcome::Ended));
     assert!(store.call_owner(&id).await.unwrap().unwrap().ended);
+}
+
+pub async fn handover(backend: Backend) {
+    let store = backend.store().await;
+    let (n1, n2) = (register(&store, "n1", LONG).await, register(&store, "n2", LONG).await);
+    let (commit, call) = begin(&opening("c1", "alice", &["bob"]), &n1);
+    store.commit(commit).await.unwrap();
+    let (id, seq) = (call.call.id.clone(), call.call.seq);
+    let moved_on = Ok(HandedOutcome::MovedOn);
+    assert_eq!(store.take_handed(&call_id("nope"), &n1, 1, seq, &n2).await, moved_on);
+    assert_eq!(store.take_handed(&id, &n2, 1, seq, &n2).await, moved_on, "not its owner");
+    assert_eq!(store.take_handed(&id, &n1, 2, seq, &n2).await, moved_on, "not its epoch");
+    assert_eq!(store.take_handed(&id, &n1, 1, seq + 1, &n2).await, moved_on, "not where it stands");
+
+    assert_eq!(store.take_handed(&id, &n1, 1, seq, &n2).await, Ok(HandedOutcome::Taken { epoch: 2 }));
+    assert_eq!(store.take_handed(&id, &n1, 1, seq, &n2).await, Ok(HandedOutcome::Taken { epoch: 2 }), "again");
+    assert_eq!(store.take_handed(&id, &n1, 1, seq, &node("n3")).await, moved_on);
+    let (late, _) = call.decide("bob", &Command::Ringing);
+    assert_eq!(store.commit(late).await, Ok(CommitOutcome::Fenced), "the owner before writes no more");
+
+    let mut taken = call.clone();
+    (taken.node, taken.epoch) = (n2.clone(), 2);
+    let (commit, taken) = taken.decide("bob", &Command::Decline { reason: None });
+    assert_eq!(store.commit(commit).await, Ok(CommitOutcome::Committed));
+    assert!(taken.call.status.is_final());
+    assert_eq!(store.take_handed(&id, &n2, 2, taken.call.seq, &n1).await, moved_on, "it has ended");
 }
 
 pub async fn races(backend: Backend) {
