@@ -4,9 +4,12 @@ use std::collections::{HashMap, VecDeque};
 
 use super::{CallActor, Job};
 use crate::{
-    actors::messages::{MissedSignal, SignalDelivery, SignalKind, SignalRequest},
+    actors::{
+        keyed::{self, CommandKey},
+        messages::{MissedSignal, SignalDelivery, SignalKind, SignalRequest},
+    },
     domain::{Call, Command, DeviceId, Participant, ParticipantStatus, Rejection, UserId},
-    wire::{Frame, render},
+    wire::{Frame, Refusal, render},
 };
 
 /// How many signals are kept for each recipient. An offer, an answer and forty candidates are one negotiation; fewer
@@ -15,10 +18,16 @@ pub(super) const KEPT_SIGNALS: usize = 128;
 /// How many bytes of signals are kept for each recipient: a few of the largest.
 const KEPT_BYTES: usize = 256 * 1024;
 
+/// How many keys of signals are kept for a call. Fewer, and a signal that is sent again after a lost connection may come
+/// twice, which harms little: more is memory.
+const KEPT_KEYS: usize = 256;
+
 /// Signals sent so far, by recipient.
 #[derive(Default)]
 pub(super) struct Relay {
     rings: HashMap<UserId, Ring>,
+    /// The keys of signals that were relayed, the newest last.
+    keys: VecDeque<CommandKey>,
 }
 
 #[derive(Default)]
@@ -41,6 +50,21 @@ impl Ring {
 }
 
 impl Relay {
+    /// Whether a signal with this key was relayed; a conflict if that was another signal.
+    fn knows(&self, key: &CommandKey) -> Result<bool, Refusal> {
+        match self.keys.iter().find(|known| known.command == key.command) {
+            Some(known) if known != key => Err(keyed::conflict()),
+            known => Ok(known.is_some()),
+        }
+    }
+
+    fn remember(&mut self, key: CommandKey) {
+        if self.keys.len() >= KEPT_KEYS {
+            self.keys.pop_front();
+        }
+        self.keys.push_back(key);
+    }
+
     /// What was sent to `user` after `sig`. A `sig` that was never given is one of an owner before: then all.
     pub(super) fn since(&self, user: &UserId, sig: u64) -> Vec<MissedSignal> {
         let Some(ring) = self.rings.get(user) else { return Vec::new() };
@@ -79,6 +103,11 @@ impl CallActor {
     /// Relays a signal now, while a commit may be under way; unless it would be refused and what is under way may
     /// change that: then it waits its turn (`last`: it has waited).
     pub(super) fn perform_signal(&mut self, request: SignalRequest, last: bool) {
+        match request.key.map_or(Ok(false), |key| self.relay.knows(&key)) {
+            Ok(false) => {}
+            Ok(true) => return self.node.settle(&request.receipt, Ok(())),
+            Err(refusal) => return self.node.settle(&request.receipt, Err(refusal)),
+        }
         let call = self.call.clone();
         let targets = match recipients(&call, &request) {
             Ok(targets) => targets,
@@ -93,6 +122,9 @@ impl CallActor {
         }
         if request.kind == SignalKind::Answer {
             self.note_answer(&call, &request.from, &targets);
+        }
+        if let Some(key) = request.key {
+            self.relay.remember(key);
         }
         self.node.settle(&request.receipt, Ok(()));
     }
