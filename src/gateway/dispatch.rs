@@ -47,12 +47,7 @@ pub enum Pending {
 }
 
 /// Sends a command. What concerns only a session, and signals, are not for here.
-pub fn send(
-    gateway: &Gateway,
-    request: Request,
-    caller: Caller,
-    key: Option<CommandKey>,
-) -> Result<Pending, Refusal> {
+pub fn send(gateway: &Gateway, request: Request, caller: Caller, key: Option<CommandKey>) -> Result<Pending, Refusal> {
     match request {
         Request::Call { call, ask, reply: ReplyShape::Media } => {
             let noted = key.map(|key| (key, call.clone(), caller.user.clone()));
@@ -180,4 +175,3 @@ fn shape(reply: ReplyShape, answer: &Answer, device: &DeviceId, media: &Media) -
     }
     out.done()
 }
-

@@ -57,7 +57,12 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .app_data(web::PayloadConfig::new(MAX_BODY_BYTES))
         .route("/livez", web::get().to(health::livez))
         .route("/readyz", web::get().to(health::readyz))
-        .service(web::scope("/api/v1").configure(calls::routes).configure(groups::routes).default_service(web::to(no_such_route)));
+        .service(
+            web::scope("/api/v1")
+                .configure(calls::routes)
+                .configure(groups::routes)
+                .default_service(web::to(no_such_route)),
+        );
 }
 
 /// Gives the framework's own refusals (a method that is not there, a body that is too large) the form of ours.

@@ -11,8 +11,8 @@
 //! ```
 
 mod calls;
-mod command_results;
 mod columns;
+mod command_results;
 mod commit;
 mod commit_postgres;
 mod commit_sqlite;

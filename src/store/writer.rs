@@ -235,8 +235,7 @@ impl Thread {
 
     /// Something is on record under the key that the command's id was made of: that is why it could not be written.
     fn is_repeated(&mut self, command: CommandId) -> bool {
-        is_keyed(command)
-            && self.link.conn().is_some_and(|conn| refusals::on_record(conn, command).unwrap_or_default())
+        is_keyed(command) && self.link.conn().is_some_and(|conn| refusals::on_record(conn, command).unwrap_or_default())
     }
 
     fn answer(&self, waiting: Waiting, result: Result<CommitOutcome, StoreError>) {

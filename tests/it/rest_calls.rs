@@ -20,7 +20,8 @@ async fn a_whole_call(on: On) {
     let alice = cluster.rest(0, "alice").at("phone");
     let bob = cluster.rest(1, "bob").at("phone");
     let listening = [cluster.connect(1, "alice", "phone").await, cluster.connect(0, "bob", "phone").await];
-    let started = alice.send("call:start", None, json!({"calleeIds": ["bob"], "type": "video", "metadata": {"a": 1}})).await;
+    let started =
+        alice.send("call:start", None, json!({"calleeIds": ["bob"], "type": "video", "metadata": {"a": 1}})).await;
     assert_eq!(started.status, 201, "{started:?}");
     let call = id_of(&started.body);
     assert_eq!(started.location.as_deref(), Some(format!("/api/v1/calls/{call}").as_str()));
@@ -119,7 +120,13 @@ async fn refusals_over_rest_are_problems_with_the_same_codes() {
         ("POST", format!("{path}/end"), Some(json!({"deviceId": 7})), 400, "invalid"),
         ("POST", format!("{path}/signal"), Some(signal(&big)), 413, "too_large"),
         ("POST", format!("{path}/signal"), Some(signal(&big.repeat(2))), 413, "too_large"),
-        ("POST", format!("{path}/signal"), Some(json!({"type": "offer", "payload": 1, "to": "dave"})), 409, "not_participant"),
+        (
+            "POST",
+            format!("{path}/signal"),
+            Some(json!({"type": "offer", "payload": 1, "to": "dave"})),
+            409,
+            "not_participant",
+        ),
         ("PATCH", format!("{path}/participants/bob"), Some(json!({"audio": true})), 403, "forbidden"),
         ("PATCH", format!("{path}/participants/me"), Some(json!({"audio": "on"})), 400, "invalid"),
         ("DELETE", path.clone(), None, 405, "invalid"),

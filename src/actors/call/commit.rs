@@ -18,11 +18,8 @@ impl Reply {
     /// What the commit records of the answer to a command with a key: the answer is made before, to be the same.
     fn keep(&mut self, kind: &str, after: &Call) -> Option<String> {
         let key = self.key?;
-        let first = if keyed::answers_with_call(kind) {
-            Answer::Call(call_object(after, clock::now()))
-        } else {
-            Answer::Done
-        };
+        let first =
+            if keyed::answers_with_call(kind) { Answer::Call(call_object(after, clock::now())) } else { Answer::Done };
         self.kept = Some(first.clone());
         key.record(&Ok(first))
     }

@@ -63,9 +63,10 @@ static COMMANDS: [Spec; 21] = [
     act("call:end", "end", |data| {
         let ReasonData { call_id, reason } = data.of()?;
         // Other reasons are the server's own to give, or the application's free text.
-        let reason = text(reason, "reason")?.as_deref().and_then(EndReason::parse).filter(|reason| {
-            matches!(reason, EndReason::Completed | EndReason::MediaFailed | EndReason::Error)
-        });
+        let reason = text(reason, "reason")?
+            .as_deref()
+            .and_then(EndReason::parse)
+            .filter(|reason| matches!(reason, EndReason::Completed | EndReason::MediaFailed | EndReason::Error));
         ask(call_id, Command::End { reason }, ReplyShape::Empty)
     }),
     act("call:invite", "invite", |data| {

@@ -72,7 +72,9 @@ fn only_what_does_something_takes_a_key_and_a_wrong_key_is_invalid() {
     for event in ["call:get", "call:sync", "presence:get", "session:hello", "session:refresh"] {
         assert!(!by_event(event).unwrap().takes_key, "{event}");
     }
-    for action in ["accept", "decline", "cancel", "join", "leave", "end", "invite", "token", "signal", "ringing", "busy"] {
+    for action in
+        ["accept", "decline", "cancel", "join", "leave", "end", "invite", "token", "signal", "ringing", "busy"]
+    {
         let spec = by_action(action).unwrap();
         assert!(spec.takes_key && spec.event == format!("call:{action}"), "{action}");
     }

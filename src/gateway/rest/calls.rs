@@ -8,10 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use serde::Deserialize;
-use serde_json::{
-    Value,
-    value::RawValue,
-};
+use serde_json::{Value, value::RawValue};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -137,8 +134,7 @@ fn is_about(data: &Frame, call: &CallId) -> bool {
 async fn relay(gateway: &Gateway, signal: SignalData, sent: (Caller, Option<CommandKey>)) -> Result<Frame, Refusal> {
     let (told, outcome) = oneshot::channel();
     let session = SessionId::new(uuid::Uuid::now_v7().to_string()).map_err(|e| Refusal::invalid(e.to_string()))?;
-    let receipt =
-        Receipt::Here { outbox: Arc::new(Word(Mutex::new(Some(told)))), session, id: Some(String::new()) };
+    let receipt = Receipt::Here { outbox: Arc::new(Word(Mutex::new(Some(told)))), session, id: Some(String::new()) };
     dispatch::signal(gateway, signal, sent.0, sent.1, receipt);
     let word = outcome.await.map_err(|_| Refusal::unavailable("the signal was lost on its way"))?;
     #[derive(Deserialize)]

@@ -26,6 +26,8 @@ async fn pair(cluster: &TestCluster) -> (Everywhere, Everywhere) {
 async fn a_call_from_start_to_end(on: On) {
     let cluster = on.cluster().start().await;
     let (alice, bob) = pair(&cluster).await;
+    // There to be rung: else the call soon hears that nobody is.
+    let _carol = cluster.connect(0, "carol", "phone").await;
     let started = done(alice.once("call:start", json!({"calleeIds": ["bob"], "type": "video"})).await);
     let call = id_of(&started);
     bob.near.expect_of("call:incoming", &call).await;
@@ -78,6 +80,8 @@ async fn a_group_call(on: On) {
 async fn a_call_begun_by_rest(on: On) {
     let cluster = on.cluster().start().await;
     let (alice, bob) = pair(&cluster).await;
+    // There to be rung: else the call soon hears that nobody is.
+    let _carol = cluster.connect(0, "carol", "phone").await;
     let call = id_of(&done(alice.once_by_rest("call:start", json!({"calleeIds": ["bob"]})).await));
     bob.near.expect_of("call:incoming", &call).await;
     let accepted = done(bob.once_by_rest("call:accept", about(&call)).await);
