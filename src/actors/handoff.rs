@@ -18,6 +18,7 @@ use tokio::{
 use super::{
     Answer, Node, NodeHandle,
     call::{CallActor, Freeze, HandedOver, Thaw},
+    keyed::CommandKey,
     messages::{MissedSignal, ToNode},
 };
 use crate::{
@@ -64,6 +65,9 @@ pub struct KeptSignals {
     pub epoch: u64,
     /// By recipient: the number of the last, and those that are kept.
     pub rings: Vec<(UserId, u64, Vec<MissedSignal>)>,
+    /// Keys of signals that were relayed.
+    #[serde(default)]
+    pub keys: Vec<CommandKey>,
 }
 
 impl KeptSignals {

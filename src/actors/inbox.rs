@@ -59,7 +59,7 @@ impl bus::Inbox for Inbox {
                     let _ = waiting.send(result);
                 }
             }
-            ToNode::Signal { call, from: user, from_device, kind, to, to_device, session, ask, origin } => {
+            ToNode::Signal { call, from: user, from_device, kind, to, to_device, session, ask, origin, key } => {
                 let Some(payload) = blobs.next() else { return };
                 let receipt = Receipt::There { node: origin.unwrap_or(from), session, ask };
                 let payload = Frame::from(payload);
@@ -72,6 +72,7 @@ impl bus::Inbox for Inbox {
                     to_device,
                     payload,
                     receipt,
+                    key,
                 });
             }
             ToNode::HandOver { id, call, parcel } => {
@@ -111,12 +112,13 @@ impl bus::Inbox for Inbox {
         let Some(Envelope { from, body, blobs }) = decode::<ToUser>(message) else { return };
         // `do_send` throughout: see `Node::deliver_here`.
         match body {
-            ToUser::Delivery { call, epoch, items, standing } => {
+            ToUser::Delivery { call, epoch, items, standing, unlinked } => {
                 let Some(items) = join(items, blobs) else {
                     tracing::warn!(node.id = %from, "delivery without its frames dropped");
                     return;
                 };
-                addr.do_send(user::Deliver(Arc::new(Delivery { call, epoch, owner: from, items, standing })));
+                let delivery = Delivery { call, epoch, owner: from, items, standing, unlinked };
+                addr.do_send(user::Deliver(Arc::new(delivery)));
             }
             ToUser::Signal { head } => {
                 let mut blobs = blobs;

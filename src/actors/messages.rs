@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::{Outbox, directory::SignalSlot, handoff::Parcel};
+use super::{Outbox, directory::SignalSlot, handoff::Parcel, keyed::CommandKey};
 use crate::{
     domain::{CallId, Command, DeviceId, NodeId, ParticipantStatus, SessionId, UserId, call::Call},
     wire::{Frame, Refusal, render::Item},
@@ -18,7 +18,9 @@ use crate::{
 pub struct Caller {
     pub user: UserId,
     pub device: DeviceId,
-    pub session: SessionId,
+    /// `None`: a request that no session stands behind. Whether the device has one, and where, is not known by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionId>,
     /// The node that holds the session: where what is meant for this device alone is sent.
     pub node: NodeId,
 }
@@ -40,6 +42,8 @@ pub enum Ask {
     Attach { resume: Option<Resume> },
     /// The user began a call whose slot this one holds.
     Clash,
+    /// A command that its user gave a key: carried out once under it, see [`super::keyed`].
+    Keyed { key: CommandKey, ask: Box<Ask> },
 }
 
 /// What a client says it has of a call.
@@ -61,6 +65,10 @@ pub enum Answer {
     Attached(Box<Attached>),
     /// The call was no glare: begin one of your own.
     Separate,
+    /// To a command with a key: the first answer, which is recorded.
+    OnRecord(Box<Result<Answer, Refusal>>),
+    /// The same, but it must be looked up.
+    SeeRecord,
 }
 
 /// What a user has not had of a call.
@@ -158,6 +166,8 @@ pub struct Delivery {
     pub items: Vec<Item>,
     /// Where the user stands after them.
     pub standing: Standing,
+    /// The owner does not know which session the device in the call has: whoever holds one says so.
+    pub unlinked: bool,
 }
 
 /// A signal for one user, from the call's owner.
@@ -207,6 +217,8 @@ pub struct SignalRequest {
     /// JSON, as it came.
     pub payload: Frame,
     pub receipt: Receipt,
+    /// Relayed once under it, as far as the owner remembers.
+    pub key: Option<CommandKey>,
 }
 
 /// Where the outcome of a signal goes.
@@ -281,6 +293,8 @@ pub enum ToNode {
         /// The node of the sender's session, where that is not the node that sends this: the call has moved meanwhile.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         origin: Option<NodeId>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<CommandKey>,
     },
     /// A signal that nobody waits for was refused; for the session that sent it.
     SignalRefused {
@@ -309,7 +323,14 @@ pub enum ToNode {
 #[serde(rename_all = "snake_case")]
 pub enum ToUser {
     /// Blobs: for each item its frame, then the one for `device` if it has one.
-    Delivery { call: CallId, epoch: u64, items: Vec<ItemHead>, standing: Standing },
+    Delivery {
+        call: CallId,
+        epoch: u64,
+        items: Vec<ItemHead>,
+        standing: Standing,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        unlinked: bool,
+    },
     /// Blob: the frame.
     Signal { head: SignalHead },
     /// The call has a new owner, the sender. Blob: the frame for the device in it; none: it was handed over, at this

@@ -8,6 +8,7 @@ pub mod call;
 pub mod directory;
 pub mod handoff;
 pub mod inbox;
+pub mod keyed;
 pub mod membership;
 pub mod messages;
 pub mod node;

@@ -255,6 +255,7 @@ fn encode_delivery(delivery: &Delivery) -> (ToUser, Vec<&str>) {
         epoch: delivery.epoch,
         items,
         standing: delivery.standing.clone(),
+        unlinked: delivery.unlinked,
     };
     (body, blobs)
 }

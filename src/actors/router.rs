@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     domain::{Call, CallId, NodeId, Rejection},
-    store::{ClaimOutcome, StoreError},
+    store::{ClaimOutcome, StoreError, is_keyed},
     wire::{ErrorCode, Refusal},
 };
 
@@ -29,7 +29,7 @@ const ATTEMPTS: usize = 3;
 const MAX_HOPS: u8 = 2;
 
 type Outcome = Result<Answer, Refusal>;
-type BoxedOutcome = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+pub(super) type BoxedOutcome = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 enum Place {
     Here(Addr<CallActor>),
@@ -40,7 +40,7 @@ impl Node {
     /// Asks a call something. What is sent now (before the first await) arrives in the order of the calls to this
     /// function, so a client's commands to one call keep their order.
     pub fn ask(self: &Arc<Self>, call: &CallId, caller: Caller, ask: Ask) -> BoxedOutcome {
-        let command = Uuid::now_v7();
+        let command = if let Ask::Keyed { key, .. } = &ask { key.command } else { Uuid::now_v7() };
         let node = self.clone();
         let call = call.clone();
         if let Some(addr) = self.directory.call(&call) {
@@ -112,7 +112,8 @@ impl Node {
 
     /// The answer to a command that the store says was carried out: the call as it is now.
     async fn answer_of_committed(self: &Arc<Self>, call: &CallId, command: Uuid) -> Result<Option<Answer>, Refusal> {
-        if self.store.command_outcome(command).await?.is_none() {
+        // The first answer to a command with a key is found by whoever carries it out, now as any other time.
+        if is_keyed(command) || self.store.command_outcome(command).await?.is_none() {
             return Ok(None);
         }
         match self.locate(call).await? {
@@ -206,6 +207,7 @@ impl Node {
             session: session.clone(),
             ask: *ask,
             origin: Some(node.clone()),
+            key: request.key,
         };
         if let Err(refusal) = self.tell_node(owner, &body, &[request.payload.text()]) {
             self.settle(&request.receipt, Err(refusal));
@@ -225,6 +227,7 @@ impl Node {
             session: session.clone(),
             ask: asked.as_ref().map(|(ask, _)| *ask),
             origin: None,
+            key: request.key,
         };
         let sent = self.tell_node(owner, &body, &[request.payload.text()]);
         match (sent, asked) {

@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use super::{
     Answer, Ask, Caller, Node,
-    call::{CallActor, Prepared},
+    call::{CallActor, Prepared, call_object},
+    keyed::{CommandKey, keyed},
 };
 use crate::{
     clock,
@@ -19,7 +20,7 @@ use crate::{
         call::{glare::Slot, start},
     },
     store::{Commit, CommitOutcome},
-    wire::{ErrorCode, Refusal},
+    wire::{ErrorCode, Frame, Refusal},
 };
 
 /// How often a start may find its slot taken by a call that has ended when it is asked. Each try is a commit; a group
@@ -37,6 +38,7 @@ pub struct StartRequest {
     /// The client chose the call's id: to repeat the command is to ask for the same call.
     pub own_id: bool,
     pub caller: Caller,
+    pub key: Option<CommandKey>,
 }
 
 impl Node {
@@ -45,11 +47,25 @@ impl Node {
         let (reply, answer) = oneshot::channel();
         let node = self.clone();
         self.spawn(async move {
-            let outcome = node.begin(request).await;
+            let outcome = node.begin_once(request).await;
             // Who asked may have gone; the call is there all the same.
             let _ = reply.send(outcome);
         });
         answer
+    }
+
+    /// Looks first whether a start with this key was answered already.
+    async fn begin_once(self: &Arc<Self>, request: StartRequest) -> Result<Answer, Refusal> {
+        let Some(key) = request.key else { return self.begin(request).await };
+        if let Some(first) = self.recall(&key).await? {
+            if let Ok(Answer::Call(call)) = &first {
+                self.look_after(call, request.caller);
+            }
+            return first;
+        }
+        let (call, user) = (request.start.call.clone(), request.start.initiator.clone());
+        let outcome = self.begin(request).await;
+        self.settle_keyed(&key, &call, &user, "start", outcome).await
     }
 
     async fn begin(self: &Arc<Self>, mut request: StartRequest) -> Result<Answer, Refusal> {
@@ -59,12 +75,14 @@ impl Node {
         let members = self.members_for(&mut request).await?;
         let mut slot = Slot::of(&request.start);
         for _ in 0..MAX_CLASHES {
-            let command = Uuid::now_v7();
+            let command = request.key.map_or_else(Uuid::now_v7, |key| key.command);
             let now = clock::now();
             let events = start(&request.start, now, &self.rules)?;
             let id = request.start.call.clone();
             let prepared = Prepared::open(id, events, now)
                 .ok_or_else(|| Refusal::new(ErrorCode::Internal, "a call does not begin with its creation"))?;
+            // Made before the commit, to be recorded with it.
+            let first = request.key.map(|key| (key, Answer::Call(call_object(&prepared.after, now))));
             let commit = Commit {
                 command,
                 node: self.id.clone(),
@@ -74,7 +92,7 @@ impl Node {
                 after: prepared.after.clone(),
                 events: prepared.recorded.clone(),
                 slot: slot.clone(),
-                outcome: None,
+                outcome: first.as_ref().and_then(|(key, answer)| key.record(&Ok(answer.clone()))),
                 by: Some(request.start.initiator.clone()),
                 kind: "start",
             };
@@ -90,7 +108,13 @@ impl Node {
                 Ok::<_, Refusal>(outcome)
             });
             match begun.await? {
-                CommitOutcome::Committed => return self.ask(&call, request.caller.clone(), Ask::Get).await,
+                CommitOutcome::Committed => {
+                    return match first {
+                        Some((_, answer)) => Ok(Answer::OnRecord(Box::new(Ok(answer)))),
+                        None => self.ask(&call, request.caller.clone(), Ask::Get).await,
+                    };
+                }
+                CommitOutcome::Repeated => return Ok(Answer::SeeRecord),
                 CommitOutcome::CallExists => return self.repeated(&request).await,
                 CommitOutcome::SlotTaken { holder } => match self.clash(&holder, &request).await? {
                     Some(answer) => return Ok(answer),
@@ -102,6 +126,19 @@ impl Node {
             }
         }
         Err(Refusal::unavailable("too many calls of this group begin and end at once"))
+    }
+
+    /// A call that was committed and then lost its node or its actor before anybody was told of it rings nobody until it
+    /// is asked for something.
+    fn look_after(self: &Arc<Self>, call: &Frame, caller: Caller) {
+        #[derive(serde::Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Named {
+            call_id: CallId,
+        }
+        let Ok(Named { call_id }) = serde_json::from_str(call.text()) else { return };
+        let asked = self.ask(&call_id, caller, Ask::Get);
+        self.spawn(async move { drop(asked.await) });
     }
 
     /// Checks the starter's membership, and names the members to ring.
@@ -124,6 +161,11 @@ impl Node {
 
     /// The id is taken: by this very command, sent again, or by something else.
     async fn repeated(self: &Arc<Self>, request: &StartRequest) -> Result<Answer, Refusal> {
+        if let Some(key) = &request.key
+            && let Some(first) = self.recall(key).await?
+        {
+            return Ok(Answer::OnRecord(Box::new(first)));
+        }
         let taken = || Refusal::new(ErrorCode::Conflict, "this callId is taken by another call");
         if !request.own_id {
             return Err(taken());
@@ -138,7 +180,7 @@ impl Node {
 
     /// What the holder of the slot makes of this start; `None`: it is to be a call of its own, or to be tried again.
     async fn clash(self: &Arc<Self>, holder: &CallId, request: &StartRequest) -> Result<Option<Answer>, Refusal> {
-        match self.ask(holder, request.caller.clone(), Ask::Clash).await {
+        match self.ask(holder, request.caller.clone(), keyed(Ask::Clash, request.key)).await {
             Ok(Answer::Separate) => Ok(None),
             Ok(answer) => Ok(Some(answer)),
             Err(refusal) if gone(&refusal) => Ok(None),

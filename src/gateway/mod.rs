@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod close_code;
+pub mod dispatch;
 pub mod edge;
 pub mod heartbeat;
 pub mod protocol;

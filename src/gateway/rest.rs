@@ -1,5 +1,6 @@
-//! REST: groups and their members with the service key, health, and how errors look over HTTP.
+//! REST: calls with users' tokens, groups and their members with the service key, health, and how errors look over HTTP.
 
+pub mod calls;
 pub mod groups;
 pub mod health;
 
@@ -47,7 +48,7 @@ pub fn problem(refusal: &Refusal) -> HttpResponse {
     response.body(serde_json::to_vec(&body).unwrap_or_default())
 }
 
-/// The longest body of a request.
+/// The longest body of a request, but where more is said.
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// All routes below `/api/v1`, and health.
@@ -56,7 +57,12 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .app_data(web::PayloadConfig::new(MAX_BODY_BYTES))
         .route("/livez", web::get().to(health::livez))
         .route("/readyz", web::get().to(health::readyz))
-        .service(web::scope("/api/v1").configure(groups::routes).default_service(web::to(no_such_route)));
+        .service(
+            web::scope("/api/v1")
+                .configure(calls::routes)
+                .configure(groups::routes)
+                .default_service(web::to(no_such_route)),
+        );
 }
 
 /// Gives the framework's own refusals (a method that is not there, a body that is too large) the form of ours.
@@ -68,7 +74,7 @@ pub fn as_problem<B>(response: ServiceResponse<B>) -> actix_web::Result<ErrorHan
     let status = response.status();
     let refusal = match status {
         StatusCode::NOT_FOUND => Refusal::new(ErrorCode::NotFound, "there is no such resource"),
-        StatusCode::PAYLOAD_TOO_LARGE => Refusal::new(ErrorCode::TooLarge, "the body must have at most 64 KiB"),
+        StatusCode::PAYLOAD_TOO_LARGE => Refusal::new(ErrorCode::TooLarge, "the body is too large"),
         StatusCode::METHOD_NOT_ALLOWED => Refusal::invalid("the resource does not have this method"),
         _ => Refusal::invalid("the request is not as documented"),
     };

@@ -4,13 +4,12 @@ use diesel::{dsl::exists, prelude::*};
 
 use super::{
     Store,
-    commit::CommandRecord,
     connection::with_conn,
     error::{Fault, StoreError},
-    schema::{call_events, calls, command_results, nodes},
-    types::{CommandId, DbNow, StoredId, StoredTime, signed, unsigned},
+    schema::{call_events, calls, nodes},
+    types::{DbNow, StoredTime, signed, unsigned},
 };
-use crate::domain::{CallId, NodeId, Recorded, UserId};
+use crate::domain::{CallId, NodeId, Recorded};
 
 /// A call as stored.
 #[derive(Debug, Clone, PartialEq)]
@@ -197,36 +196,6 @@ impl Store {
             ids.iter().map(|id| CallId::new(id).map_err(|_| Fault::Unreadable("a call's id"))).collect()
         };
         self.read(load).await
-    }
-
-    /// What was recorded for a command. `None`: it did not commit.
-    pub async fn command_outcome(&self, command: CommandId) -> Result<Option<CommandRecord>, StoreError> {
-        type Row = (String, i64, String, Option<String>, Option<String>);
-        let load = move |conn: &mut super::connection::Conn| {
-            let row: Option<Row> = with_conn!(conn, |c| {
-                command_results::table
-                    .find(StoredId(command))
-                    .select((
-                        command_results::call_id,
-                        command_results::seq,
-                        command_results::kind,
-                        command_results::by_user,
-                        command_results::outcome,
-                    ))
-                    .first(c)
-                    .optional()?
-            });
-            let Some((call, seq, kind, by, outcome)) = row else { return Ok(None) };
-            let call = CallId::new(call).map_err(|_| Fault::Unreadable("a call's id"))?;
-            let by = by.map(UserId::new).transpose().map_err(|_| Fault::Unreadable("a user's id"))?;
-            Ok(Some(CommandRecord { call, seq: unsigned(seq), kind, by, outcome }))
-        };
-        self.read(load).await
-    }
-
-    /// Whether a command is on record, so durable.
-    pub async fn command_committed(&self, command: CommandId) -> Result<bool, StoreError> {
-        Ok(self.command_outcome(command).await?.is_some())
     }
 
     /// The events of a call after `seq`, oldest first, at most `limit`: what somebody missed.

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use super::{
     error::StoreError,
     invitations::{self, Answer, Invitation},
-    types::CommandId,
+    types::{CommandId, is_keyed},
 };
 use crate::domain::{Call, CallId, NodeId, Participant, Recorded, UserId, call::glare::Slot};
 
 /// One decision about one call, to be made durable.
 #[derive(Debug, Clone)]
 pub struct Commit {
-    /// Made by the caller, and kept when it tries again.
+    /// Made by the caller, and kept when it tries again; or of a user's key, see [`super::is_keyed`].
     pub command: CommandId,
     /// Who owns the call.
     pub node: NodeId,
@@ -39,8 +39,10 @@ pub struct Commit {
 /// What became of a commit. But for `Committed`, nothing was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CommitOutcome {
-    /// Durable; also when it was already, by an earlier try with the same command id.
+    /// Durable; also when it was already, by an earlier try with the same command id, unless that is made of a key.
     Committed,
+    /// The command's id is made of a key, and something is on record under it.
+    Repeated,
     /// Another open call has the slot.
     SlotTaken { holder: CallId },
     /// A new call whose id is in use.
@@ -49,20 +51,12 @@ pub enum CommitOutcome {
     Fenced,
 }
 
-/// What was recorded for a command that committed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CommandRecord {
-    pub call: CallId,
-    /// The call's `seq` after it.
-    pub seq: u64,
-    pub kind: String,
-    pub by: Option<UserId>,
-    pub outcome: Option<String>,
-}
-
 /// A commit with all that the statements need, worked out before it enters the queue.
 pub(super) struct Prepared {
     pub commit: Commit,
+    /// Stands in the events: what this commit is known by when its outcome is in doubt. The command's id, but for one
+    /// made of a key: that does not tell apart who carries the command out.
+    pub attempt: CommandId,
     /// The events as JSON, in their order.
     pub payloads: Vec<String>,
     /// Places in `after.participants` of those who differ from `before`, with their devices that alert, as JSON.
@@ -101,7 +95,8 @@ impl Prepared {
             + commit.outcome.as_ref().map_or(0, String::len)
             + commit.after.metadata.as_ref().filter(|_| commit.prev_seq == 0).map_or(0, |m| m.len())
             + 256 * (1 + changed.len() + invitations.len());
-        Ok(Self { commit, payloads, changed, invitations, answers, bytes })
+        let attempt = if is_keyed(commit.command) { CommandId::now_v7() } else { commit.command };
+        Ok(Self { commit, attempt, payloads, changed, invitations, answers, bytes })
     }
 
     /// The call's id.

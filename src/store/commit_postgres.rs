@@ -103,7 +103,7 @@ impl<'a> Statement<'a> {
             e.payload.push(payload);
             e.node.push(commit.node.as_str());
             e.epoch.push(signed(commit.epoch));
-            e.command_id.push(StoredId(commit.command));
+            e.command_id.push(StoredId(prepared.attempt));
         }
     }
 

@@ -12,6 +12,7 @@
 
 mod calls;
 mod columns;
+mod command_results;
 mod commit;
 mod commit_postgres;
 mod commit_sqlite;
@@ -48,7 +49,8 @@ use diesel::prelude::*;
 use tokio::sync::oneshot;
 
 pub use calls::{CallOwner, ClaimOutcome, HandedOutcome, StoredCall};
-pub use commit::{CommandRecord, Commit, CommitOutcome};
+pub use command_results::CommandRecord;
+pub use commit::{Commit, CommitOutcome};
 pub use connection::Kind;
 pub use error::StoreError;
 pub use groups::{Group, MemberRole, PutOutcome};
@@ -56,7 +58,7 @@ pub use health::Health;
 pub use migrate::migrate;
 pub use nodes::{LiveNode, NodeInfo};
 pub use open_calls::OpenCall;
-pub use types::CommandId;
+pub use types::{CommandId, is_keyed};
 pub use writer::WriterStats;
 
 use crate::secret::Secret;

@@ -109,7 +109,7 @@ impl<'a> EventRow<'a> {
             payload,
             node: commit.node.as_str(),
             epoch: signed(commit.epoch),
-            command_id: StoredId(commit.command),
+            command_id: StoredId(prepared.attempt),
         })
     }
 }

@@ -8,8 +8,8 @@ use super::{
     commit::{CommitOutcome, Prepared},
     connection::{Conn, with_conn},
     error::Fault,
-    schema::{calls, command_results, slots},
-    types::{CommandId, StoredId},
+    schema::{call_events, calls, command_results, slots},
+    types::{CommandId, StoredId, signed},
 };
 use crate::domain::CallId;
 
@@ -20,21 +20,46 @@ pub(super) enum Refusal {
     Again,
 }
 
-/// Which of these commands are on record, so durable.
-pub(super) fn recorded(conn: &mut Conn, commands: Vec<CommandId>) -> Result<HashSet<CommandId>, Fault> {
-    let commands: Vec<StoredId> = commands.into_iter().map(StoredId).collect();
-    let found: Vec<StoredId> = with_conn!(conn, |c| {
-        command_results::table
-            .filter(command_results::command_id.eq_any(&commands))
-            .select(command_results::command_id)
+/// The attempts among these that went in before, so are durable. Told by the last event of each: another owner may have
+/// carried out the same command on the same state.
+pub(super) fn entered(conn: &mut Conn, batch: &[&Prepared]) -> Result<HashSet<CommandId>, Fault> {
+    let ids: HashSet<&str> = batch.iter().map(|p| p.call().as_str()).collect();
+    let seqs: HashSet<i64> = batch.iter().map(|p| signed(p.commit.after.seq)).collect();
+    let found: Vec<(String, i64, StoredId, i64, String)> = with_conn!(conn, |c| {
+        call_events::table
+            .filter(call_events::call_id.eq_any(ids).and(call_events::seq.eq_any(seqs)))
+            .select((
+                call_events::call_id,
+                call_events::seq,
+                call_events::command_id,
+                call_events::epoch,
+                call_events::node,
+            ))
             .load(c)?
     });
-    Ok(found.into_iter().map(|id| id.0).collect())
+    let is_last = |p: &&&Prepared| {
+        found.iter().any(|(call, seq, attempt, epoch, node)| {
+            attempt.0 == p.attempt
+                && call == p.call().as_str()
+                && *seq == signed(p.commit.after.seq)
+                && *epoch == signed(p.commit.epoch)
+                && node == p.commit.node.as_str()
+        })
+    };
+    Ok(batch.iter().filter(is_last).map(|p| p.attempt).collect())
+}
+
+/// Whether anything is on record for the command.
+pub(super) fn on_record(conn: &mut Conn, command: CommandId) -> Result<bool, Fault> {
+    let found: i64 = with_conn!(conn, |c| {
+        command_results::table.filter(command_results::command_id.eq(StoredId(command))).count().get_result(c)?
+    });
+    Ok(found > 0)
 }
 
 /// Why each of these was refused, in their order.
 pub(super) fn explain(conn: &mut Conn, refused: &[&Prepared]) -> Result<Vec<Refusal>, Fault> {
-    let known = recorded(conn, refused.iter().map(|p| p.commit.command).collect())?;
+    let known = entered(conn, refused)?;
     let new: Vec<&str> = refused.iter().filter(|p| p.is_new()).map(|p| p.call().as_str()).collect();
     let wanted: Vec<&str> = refused.iter().filter_map(|p| Some(p.commit.slot.as_ref()?.as_str())).collect();
     let existing: Vec<String> =
@@ -45,7 +70,7 @@ pub(super) fn explain(conn: &mut Conn, refused: &[&Prepared]) -> Result<Vec<Refu
     });
     let holders: HashMap<String, String> = holders.into_iter().collect();
     let explained = refused.iter().map(|p| {
-        if known.contains(&p.commit.command) {
+        if known.contains(&p.attempt) {
             return Ok(Refusal::Final(CommitOutcome::Committed));
         }
         if !p.is_new() {

@@ -37,6 +37,12 @@ use sql::{DbTime, DbUuid};
 /// commit of unknown outcome is found again. A UUIDv7, so that rows of the same time lie together.
 pub type CommandId = Uuid;
 
+/// Whether the id was made of a key that the command's user gave it, and not drawn for it: a UUIDv8. Then the same id
+/// may come again by another node, another try, or with another command, and only its first effect is written.
+pub fn is_keyed(command: CommandId) -> bool {
+    command.get_version_num() == 8
+}
+
 /// A command id as stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, AsExpression, FromSqlRow)]
 #[diesel(sql_type = DbUuid)]

@@ -27,6 +27,7 @@ use super::{
     queue::{Popped, Queue},
     refusals::{self, Refusal},
     retry::{Backoff, CONFLICT_TRIES},
+    types::{CommandId, is_keyed},
 };
 use crate::clock;
 
@@ -220,13 +221,21 @@ impl Thread {
                 }
             }
         }
-        for (waiting, result) in batch.into_iter().zip(results) {
+        for (waiting, mut result) in batch.into_iter().zip(results) {
+            if matches!(result, Err(Fault::Permanent(_))) && self.is_repeated(waiting.prepared.commit.command) {
+                result = Ok(CommitOutcome::Repeated);
+            }
             if let Err(Fault::Permanent(what)) = &result {
                 let call = waiting.prepared.call();
                 tracing::error!(call.id = %call, kind = waiting.prepared.commit.kind, what, "a commit is refused");
             }
             self.answer(waiting, result.map_err(Fault::into_error));
         }
+    }
+
+    /// Something is on record under the key that the command's id was made of: that is why it could not be written.
+    fn is_repeated(&mut self, command: CommandId) -> bool {
+        is_keyed(command) && self.link.conn().is_some_and(|conn| refusals::on_record(conn, command).unwrap_or_default())
     }
 
     fn answer(&self, waiting: Waiting, result: Result<CommitOutcome, StoreError>) {
@@ -317,10 +326,10 @@ fn attempt(
     };
     if in_doubt {
         fail::fail_point!("store-in-doubt", |_| Err(Fault::Broken));
-        let ids = undecided(outcomes).into_iter().map(|place| batch[place].commit.command);
-        let known = refusals::recorded(conn, ids.collect())?;
+        let doubtful: Vec<&Prepared> = undecided(outcomes).into_iter().map(|place| batch[place]).collect();
+        let known = refusals::entered(conn, &doubtful)?;
         for place in undecided(outcomes) {
-            if known.contains(&batch[place].commit.command) {
+            if known.contains(&batch[place].attempt) {
                 outcomes[place] = Some(CommitOutcome::Committed);
             }
         }

@@ -3,23 +3,30 @@
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use uuid::Uuid;
 
-use super::{CallActor, Job, LEASE_LOST, Reply};
+use super::{CallActor, Job, LEASE_LOST, LookedUp, Reply};
 use crate::{
     actors::{
         Answer, Ask, Caller,
+        keyed::CommandKey,
         messages::{Attached, MissedSignal, Request, Resume, Standing},
     },
     clock,
     domain::{
-        By, Command, Rejection,
+        By, Call, Command, Rejection, Timestamp,
         call::glare::{Clash, clash},
     },
     wire::{CallObject, Frame, Refusal, frame::Writer, render},
 };
 
+/// The call object.
+pub(in crate::actors) fn call_object(call: &Call, now: Timestamp) -> Frame {
+    let mut out = Writer::with_capacity(1024);
+    out.value(&CallObject::new(call, now));
+    out.done()
+}
+
 impl CallActor {
-    /// `member`: whether the caller belongs to the call's group, once that was looked up.
-    pub(super) fn perform_ask(&mut self, request: Request, member: Option<bool>, ctx: &mut Context<Self>) {
+    pub(super) fn perform_ask(&mut self, request: Request, found: LookedUp, ctx: &mut Context<Self>) {
         if !self.call.status.is_final() && !self.node.membership.may_own() {
             // Another node may own the call by now: what is remembered here may be the past, also for who only looks.
             let _ = request.reply.send(Err(Refusal::unavailable(LEASE_LOST)));
@@ -29,9 +36,15 @@ impl CallActor {
             let _ = request.reply.send(Ok(self.call_answer()));
             return;
         };
+        if let Ask::Keyed { key, .. } = &request.ask
+            && !found.unheard
+        {
+            let key = *key;
+            return self.look_up_key(key, request, found, ctx);
+        }
         let stranger = self.call.participant(&caller.user).is_none();
         if stranger
-            && member.is_none()
+            && found.member.is_none()
             && !matches!(request.ask, Ask::Notice(_))
             && let Some(group) = self.call.group.clone()
         {
@@ -39,10 +52,13 @@ impl CallActor {
             let store = self.node.store.clone();
             let user = caller.user;
             let lookup = async move { store.is_member(&group, &user).await };
-            ctx.spawn(lookup.into_actor(self).map(move |found, actor, ctx| {
+            ctx.spawn(lookup.into_actor(self).map(move |known, actor, ctx| {
                 actor.busy = false;
-                match found {
-                    Ok(member) => actor.jobs.push_front(Job::AskAsMember(request, member)),
+                match known {
+                    Ok(member) => {
+                        let found = LookedUp { member: Some(member), ..found };
+                        actor.jobs.push_front(Job::Ask(request, found));
+                    }
                     Err(error) => {
                         let _ = request.reply.send(Err(error.into()));
                     }
@@ -51,24 +67,25 @@ impl CallActor {
             }));
             return;
         }
-        let member = member.unwrap_or(false);
+        let member = found.member.unwrap_or(false);
         if stranger && !member && !matches!(request.ask, Ask::Notice(_)) {
             let _ = request.reply.send(Err(Rejection::NotFound.into()));
             return;
         }
         let Request { command, ask, reply, .. } = request;
+        let (ask, key) = ask.without_key();
+        let reply = Reply { to: reply, key, kept: None };
         match ask {
             Ask::Do(asked) => {
                 let by = By::User { user: caller.user.clone(), device: caller.device.clone(), group_member: member };
                 self.perform(&by, &asked, Some(command), Some(caller), Some(reply), ctx);
             }
             Ask::Notice(noticed) => self.notice(&caller, noticed, command, reply, ctx),
-            Ask::Get => {
-                let _ = reply.send(Ok(self.call_answer()));
-            }
+            // A key has no key.
+            Ask::Get | Ask::Keyed { .. } => reply.send(Ok(self.call_answer())),
             Ask::Sync(since) => {
                 let missed = self.missed(&caller.user, Some(since));
-                let _ = reply.send(Ok(Answer::Missed(missed)));
+                reply.send(Ok(Answer::Missed(missed)));
             }
             Ask::Attach { resume } => {
                 let at_this_device = self
@@ -85,12 +102,8 @@ impl CallActor {
                 }
             }
             Ask::Clash => match clash(&self.call, &caller.user, &caller.device) {
-                Clash::AlreadyIn => {
-                    let _ = reply.send(Ok(self.call_answer()));
-                }
-                Clash::Separate => {
-                    let _ = reply.send(Ok(Answer::Separate));
-                }
+                Clash::AlreadyIn => reply.send(Ok(self.call_answer())),
+                Clash::Separate => reply.send(Ok(Answer::Separate)),
                 Clash::Merge(merged) => {
                     let by =
                         By::User { user: caller.user.clone(), device: caller.device.clone(), group_member: member };
@@ -98,6 +111,26 @@ impl CallActor {
                 }
             },
         }
+    }
+
+    /// Looks whether the command was answered before, in its turn: none of its repetitions is carried out meanwhile.
+    fn look_up_key(&mut self, key: CommandKey, request: Request, found: LookedUp, ctx: &mut Context<Self>) {
+        self.busy = true;
+        let node = self.node.clone();
+        let looking = async move { node.recall(&key).await };
+        ctx.spawn(looking.into_actor(self).map(move |recalled, actor, ctx| {
+            actor.busy = false;
+            let answer = match recalled {
+                Ok(None) => {
+                    actor.jobs.push_front(Job::Ask(request, LookedUp { unheard: true, ..found }));
+                    return actor.pump(ctx);
+                }
+                Ok(Some(first)) => Ok(Answer::OnRecord(Box::new(first))),
+                Err(refusal) => Err(refusal),
+            };
+            let _ = request.reply.send(answer);
+            actor.pump(ctx);
+        }));
     }
 
     /// What a node noticed; it counts only while the device is still connected where it says.
@@ -111,14 +144,13 @@ impl CallActor {
     ) {
         let stale = match &noticed {
             Command::ConnectionLost { .. } => {
-                self.links.get(&caller.user).is_some_and(|link| link.session != caller.session)
+                self.links.get(&caller.user).is_some_and(|link| Some(&link.session) != caller.session.as_ref())
             }
             Command::BusyElsewhere { user } => *user != caller.user,
             _ => true,
         };
         if stale {
-            let _ = reply.send(Ok(Answer::Done));
-            return;
+            return reply.send(Ok(Answer::Done));
         }
         self.perform(&By::System, &noticed, Some(command), None, Some(reply), ctx);
     }
@@ -134,9 +166,7 @@ impl CallActor {
     }
 
     pub(super) fn call_object(&self) -> Frame {
-        let mut out = Writer::with_capacity(1024);
-        out.value(&CallObject::new(&self.call, clock::now()));
-        out.done()
+        call_object(&self.call, clock::now())
     }
 
     pub(super) fn attached(&mut self, caller: &Caller, resume: Option<Resume>) -> Answer {

@@ -5,12 +5,25 @@ use std::{sync::Arc, time::Duration};
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use uuid::Uuid;
 
-use super::{CallActor, Caller, RETRY_TIMER, Reply, publish::Prepared, relay::Relay};
+use super::{CallActor, Caller, RETRY_TIMER, Reply, asks::call_object, publish::Prepared, relay::Relay};
 use crate::{
-    domain::{Event, Timestamp},
+    actors::{Answer, keyed},
+    clock,
+    domain::{Call, Event, Recorded, Timestamp},
     store::{Commit, CommitOutcome, StoreError},
     wire::Refusal,
 };
+
+impl Reply {
+    /// What the commit records of the answer to a command with a key: the answer is made before, to be the same.
+    fn keep(&mut self, kind: &str, after: &Call) -> Option<String> {
+        let key = self.key?;
+        let first =
+            if keyed::answers_with_call(kind) { Answer::Call(call_object(after, clock::now())) } else { Answer::Done };
+        self.kept = Some(first.clone());
+        key.record(&Ok(first))
+    }
+}
 
 impl CallActor {
     #[allow(clippy::too_many_arguments, reason = "what a command is, and where its outcome goes")]
@@ -20,11 +33,12 @@ impl CallActor {
         kind: &'static str,
         id: Option<Uuid>,
         caller: Option<Caller>,
-        reply: Option<Reply>,
+        mut reply: Option<Reply>,
         now: Timestamp,
         ctx: &mut Context<Self>,
     ) {
         let prepared = Prepared::fold(&self.call, events, now);
+        let outcome = reply.as_mut().and_then(|reply| reply.keep(kind, &prepared.after));
         let commit = Commit {
             command: id.unwrap_or_else(Uuid::now_v7),
             node: self.node.id.clone(),
@@ -34,7 +48,7 @@ impl CallActor {
             after: prepared.after.clone(),
             events: prepared.recorded.clone(),
             slot: None,
-            outcome: None,
+            outcome,
             by: caller.as_ref().map(|c| c.user.clone()),
             kind,
         };
@@ -61,7 +75,7 @@ impl CallActor {
                 self.call = Arc::clone(&prepared.after);
                 self.history.append(&self.call.id, prepared.recorded.clone());
                 if let Some(caller) = caller.filter(|c| self.is_at(c)) {
-                    self.link(&caller);
+                    self.link_or_await(&caller, &prepared.recorded, ctx);
                 }
                 if self.call.status.is_final() {
                     // Nobody is left to be told of signals; the memory is the larger part of what lingers.
@@ -70,11 +84,20 @@ impl CallActor {
                 self.note_position();
                 self.log(&prepared);
                 self.publish(prepared, ctx);
-                if let Some(reply) = reply {
-                    // The client may have gone meanwhile; what it asked for is done all the same.
-                    let _ = reply.send(Ok(self.call_answer()));
+                if let Some(mut reply) = reply {
+                    let answer = match reply.kept.take() {
+                        Some(first) => Answer::OnRecord(Box::new(Ok(first))),
+                        None => self.call_answer(),
+                    };
+                    reply.send(Ok(answer));
                 }
                 self.arm_timer(ctx, Duration::ZERO);
+            }
+            Ok(CommitOutcome::Repeated) => {
+                // The key was used at the same moment, by way of another call or node: nothing was written here.
+                if let Some(reply) = reply {
+                    reply.send(Ok(Answer::SeeRecord));
+                }
             }
             Ok(CommitOutcome::Fenced | CommitOutcome::CallExists | CommitOutcome::SlotTaken { .. }) => {
                 // Dropping what waits makes every asker look for the owner anew.
@@ -90,12 +113,32 @@ impl CallActor {
             Err(error) => {
                 tracing::warn!(call.id = %self.call.id, node.id = %self.node.id, %error, "commit failed");
                 if let Some(reply) = reply {
-                    let _ = reply.send(Err(Refusal::from(error)));
+                    reply.send(Err(Refusal::from(error)));
                 }
                 self.arm_timer(ctx, RETRY_TIMER);
             }
         }
         self.pump(ctx);
+    }
+
+    /// A caller with a session is where it is; one without has come in at a device whose session is not known.
+    fn link_or_await(&mut self, caller: &Caller, recorded: &[Recorded], ctx: &mut Context<Self>) {
+        if caller.session.is_some() {
+            return self.link(caller);
+        }
+        let enters = |event: &Event| {
+            let comes_in = matches!(
+                event,
+                Event::Accepted { .. } | Event::Joined { .. } | Event::Moved { .. } | Event::Reconnected { .. }
+            );
+            comes_in && event.subject() == Some(&caller.user)
+        };
+        if recorded.iter().any(|recorded| enters(&recorded.event)) {
+            // What is known may be another device's, or a session of this one that has ended since.
+            self.links.remove(&caller.user);
+            self.awaited.remove(&caller.user);
+            self.await_sessions(ctx);
+        }
     }
 
     fn log(&self, prepared: &Prepared) {

@@ -16,7 +16,7 @@ mod timers;
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, SpawnHandle};
@@ -24,6 +24,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 pub(super) use self::{
+    asks::call_object,
     handing::{Freeze, HandedOver, Thaw},
     publish::{MAX_GROUP_AUDIENCE, Prepared},
 };
@@ -31,6 +32,7 @@ use self::{history::History, relay::Relay};
 use super::{
     Answer, Caller, NodeHandle,
     handoff::Parcel,
+    keyed::CommandKey,
     messages::{RelaySignal, Request, Resume, SignalRequest},
 };
 use crate::{
@@ -63,13 +65,34 @@ struct Link {
     session: SessionId,
 }
 
-type Reply = oneshot::Sender<Result<Answer, Refusal>>;
+/// Where the outcome of a command goes. Dropped: whoever asked looks for the call's next actor.
+struct Reply {
+    to: oneshot::Sender<Result<Answer, Refusal>>,
+    /// The command's key: its answer is recorded in the commit.
+    key: Option<CommandKey>,
+    /// That answer.
+    kept: Option<Answer>,
+}
+
+impl Reply {
+    fn send(self, outcome: Result<Answer, Refusal>) {
+        // Who asked may have gone meanwhile; what it asked for is done all the same.
+        let _ = self.to.send(outcome);
+    }
+}
+
+/// What was looked up for a question before it has its turn.
+#[derive(Default, Clone, Copy)]
+struct LookedUp {
+    /// Whether the caller is a member of the call's group.
+    member: Option<bool>,
+    /// Nothing is on record under the command's key.
+    unheard: bool,
+}
 
 /// Something to be done, one after another.
 enum Job {
-    Ask(Request),
-    /// The caller's membership in the group is known now.
-    AskAsMember(Request, bool),
+    Ask(Request, LookedUp),
     Signal(SignalRequest),
     System(Command),
     /// Hold still: the call is to be handed over.
@@ -107,6 +130,8 @@ pub struct CallActor {
     moved: bool,
     /// Since the takeover every node has had time to say which devices are there.
     all_have_spoken: bool,
+    /// Participants whose device came in without a session, and until when one may still be named for it.
+    awaited: HashMap<UserId, Instant>,
 }
 
 impl CallActor {
@@ -120,6 +145,8 @@ impl CallActor {
     ) -> Self {
         let mut actor = Self::new(node, opening.after.clone(), History::of(opening.recorded.clone()), epoch);
         actor.link(caller);
+        // Nobody is in it whose device is not known, but for those who are awaited.
+        actor.all_have_spoken = true;
         actor.members = members;
         actor.opening = Some(opening);
         actor
@@ -170,6 +197,7 @@ impl CallActor {
             frozen: false,
             moved: false,
             all_have_spoken: false,
+            awaited: HashMap::new(),
         }
     }
 
@@ -179,23 +207,22 @@ impl CallActor {
     }
 
     fn link(&mut self, caller: &Caller) {
-        let link = Link { node: caller.node.clone(), session: caller.session.clone() };
-        self.links.insert(caller.user.clone(), link);
+        let Some(session) = caller.session.clone() else { return };
+        self.links.insert(caller.user.clone(), Link { node: caller.node.clone(), session });
+        self.awaited.remove(&caller.user);
     }
 
     fn pump(&mut self, ctx: &mut Context<Self>) {
         while !self.busy && !self.frozen {
             let Some(job) = self.jobs.pop_front() else { break };
             match job {
-                Job::Ask(request) => self.perform_ask(request, None, ctx),
-                Job::AskAsMember(request, member) => self.perform_ask(request, Some(member), ctx),
+                Job::Ask(request, found) => self.perform_ask(request, found, ctx),
                 Job::Signal(request) => self.perform_signal(request, true),
                 Job::System(command) => self.perform(&By::System, &command, None, None, None, ctx),
                 Job::Freeze(reply) => self.freeze(reply),
                 Job::Attached { caller, resume, reply } => {
                     let answer = self.attached(&caller, resume);
-                    // Who asked may have gone meanwhile: nothing is lost with the answer.
-                    let _ = reply.send(Ok(answer));
+                    reply.send(Ok(answer));
                 }
             }
         }
@@ -215,7 +242,7 @@ impl CallActor {
         if !self.node.membership.may_own() {
             // Another node may own the call by now: nothing is decided here until the lease is renewed.
             if let Some(reply) = reply {
-                let _ = reply.send(Err(Refusal::unavailable(LEASE_LOST)));
+                reply.send(Err(Refusal::unavailable(LEASE_LOST)));
             }
             return self.arm_timer(ctx, RETRY_TIMER);
         }
@@ -226,13 +253,13 @@ impl CallActor {
                     self.link(&caller);
                 }
                 if let Some(reply) = reply {
-                    let _ = reply.send(Ok(self.call_answer()));
+                    reply.send(Ok(self.call_answer()));
                 }
             }
             Ok(events) => self.commit(events, command.name(), id, caller, reply, now, ctx),
             Err(rejection) => {
                 if let Some(reply) = reply {
-                    let _ = reply.send(Err(rejection.into()));
+                    reply.send(Err(rejection.into()));
                 }
             }
         }
@@ -255,6 +282,7 @@ impl Actor for CallActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         if let Some(opening) = self.opening.take() {
+            self.await_sessions(ctx);
             tracing::info!(
                 call.id = %self.call.id, user.id = %self.call.initiator, node.id = %self.node.id,
                 callees = self.call.participants.len().saturating_sub(1), "call started"
@@ -265,6 +293,7 @@ impl Actor for CallActor {
         if (self.rebuilt || self.moved) && !self.call.status.is_final() {
             if self.moved {
                 self.tell_moved();
+                self.await_sessions(ctx);
             } else {
                 self.tell_new_owner();
             }
@@ -289,7 +318,7 @@ impl Handler<Request> for CallActor {
             let _ = request.reply.send(Err(refusal));
             return;
         }
-        self.jobs.push_back(Job::Ask(request));
+        self.jobs.push_back(Job::Ask(request, LookedUp::default()));
         self.pump(ctx);
     }
 }

@@ -87,7 +87,12 @@ impl CallActor {
             owner: self.node.id.clone(),
             items,
             standing: Standing::of(&self.call, user),
+            unlinked: self.is_unlinked(user),
         })
+    }
+
+    fn is_unlinked(&self, user: &UserId) -> bool {
+        !self.links.contains_key(user) && self.call.participant(user).is_some_and(|p| p.status.is_engaged())
     }
 
     /// Sends what was prepared; `self.call` is the state after it.

@@ -6,6 +6,7 @@ use super::{CallActor, Job};
 use crate::{
     actors::{
         handoff::KeptSignals,
+        keyed::{self, CommandKey},
         messages::{MissedSignal, SignalDelivery, SignalKind, SignalRequest},
     },
     domain::{Call, Command, DeviceId, Participant, ParticipantStatus, Rejection, UserId},
@@ -18,12 +19,18 @@ pub(super) const KEPT_SIGNALS: usize = 128;
 /// How many bytes of signals are kept for each recipient: a few of the largest.
 const KEPT_BYTES: usize = 256 * 1024;
 
+/// How many keys of signals are kept for a call. Fewer, and a signal that is sent again after a lost connection may come
+/// twice, which harms little: more is memory.
+const KEPT_KEYS: usize = 256;
+
 /// Signals sent so far, by recipient.
 pub(super) struct Relay {
     /// The epoch they are counted in. An owner that was handed the memory goes on counting where the one before stopped,
     /// so that nobody sees a difference; one that took over begins anew.
     pub(super) epoch: u64,
     rings: HashMap<UserId, Ring>,
+    /// The keys of signals that were relayed, the newest last.
+    keys: VecDeque<CommandKey>,
 }
 
 #[derive(Default)]
@@ -47,12 +54,13 @@ impl Ring {
 
 impl Relay {
     pub(super) fn new(epoch: u64) -> Self {
-        Self { epoch, rings: HashMap::new() }
+        Self { epoch, rings: HashMap::new(), keys: VecDeque::new() }
     }
 
     /// A memory that was handed over.
     pub(super) fn unpack(kept: KeptSignals) -> Self {
         let mut relay = Self::new(kept.epoch);
+        relay.keys = kept.keys.into();
         for (user, sig, signals) in kept.rings {
             let ring = relay.rings.entry(user).or_default();
             ring.sig = sig;
@@ -64,7 +72,23 @@ impl Relay {
     /// The memory, to be handed over.
     pub(super) fn pack(&self) -> KeptSignals {
         let ring = |(user, ring): (&UserId, &Ring)| (user.clone(), ring.sig, ring.kept.iter().cloned().collect());
-        KeptSignals { epoch: self.epoch, rings: self.rings.iter().map(ring).collect() }
+        let keys = self.keys.iter().cloned().collect();
+        KeptSignals { epoch: self.epoch, rings: self.rings.iter().map(ring).collect(), keys }
+    }
+
+    /// Whether a signal with this key was relayed; a conflict if that was another signal.
+    fn knows(&self, key: &CommandKey) -> Result<bool, Refusal> {
+        match self.keys.iter().find(|known| known.command == key.command) {
+            Some(known) if known != key => Err(keyed::conflict()),
+            known => Ok(known.is_some()),
+        }
+    }
+
+    fn remember(&mut self, key: CommandKey) {
+        if self.keys.len() >= KEPT_KEYS {
+            self.keys.pop_front();
+        }
+        self.keys.push_back(key);
     }
 
     /// What was sent to `user` after `sig`. A `sig` that was never given is one of an owner before: then all.
@@ -115,6 +139,11 @@ impl CallActor {
             }
             return;
         }
+        match request.key.map_or(Ok(false), |key| self.relay.knows(&key)) {
+            Ok(false) => {}
+            Ok(true) => return self.node.settle(&request.receipt, Ok(())),
+            Err(refusal) => return self.node.settle(&request.receipt, Err(refusal)),
+        }
         let call = self.call.clone();
         let targets = match recipients(&call, &request) {
             Ok(targets) => targets,
@@ -129,6 +158,9 @@ impl CallActor {
         }
         if request.kind == SignalKind::Answer {
             self.note_answer(&call, &request.from, &targets);
+        }
+        if let Some(key) = request.key {
+            self.relay.remember(key);
         }
         self.node.settle(&request.receipt, Ok(()));
     }

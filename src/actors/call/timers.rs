@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix::{AsyncContext, Context};
 
-use super::{CallActor, Job, LINGER, REMIND_AFTER};
+use super::{CallActor, Job, LINGER, LINK_PATIENCE, REMIND_AFTER};
 use crate::{
     actors::messages::Resume,
     clock,
@@ -41,11 +41,29 @@ impl CallActor {
         self.miss_the_gone(ctx);
     }
 
+    /// Gives the sessions of devices that are in the call, and of which none is known, time to show themselves.
+    pub(super) fn await_sessions(&mut self, ctx: &mut Context<Self>) {
+        let until = clock::monotonic() + LINK_PATIENCE;
+        let engaged = self.call.engaged().map(|p| &p.user);
+        let unknown: Vec<UserId> = engaged.filter(|user| !self.links.contains_key(*user)).cloned().collect();
+        if unknown.is_empty() {
+            return;
+        }
+        for user in unknown {
+            self.awaited.entry(user).or_insert(until);
+        }
+        ctx.run_later(LINK_PATIENCE, |actor, ctx| {
+            let now = clock::monotonic();
+            actor.awaited.retain(|_, until| *until > now);
+            actor.miss_the_gone(ctx);
+        });
+    }
+
     /// Counts devices on nodes that are gone as having lost their connection. Who is known to be away is not counted again.
     pub(super) fn miss_the_gone(&mut self, ctx: &mut Context<Self>) {
         let gone = |user| match self.links.get(user) {
             Some(link) => link.node != self.node.id && self.node.membership.is_gone(&link.node),
-            None => self.all_have_spoken,
+            None => self.all_have_spoken && !self.awaited.contains_key(user),
         };
         let connected =
             |p: &&Participant| matches!(p.status, ParticipantStatus::Connecting | ParticipantStatus::Joined);

@@ -161,7 +161,7 @@ impl UserActor {
             told.for_each(|member| member.outbox.push(snapshot.clone()));
         }
         let Missed { epoch, owner, standing, items, .. } = missed;
-        self.hand_on(&Delivery { call: call.clone(), epoch, owner, items, standing });
+        self.hand_on(&Delivery { call: call.clone(), epoch, owner, items, standing, unlinked: false });
         for delivery in waiting {
             self.on_delivery(delivery, ctx);
         }
@@ -190,7 +190,10 @@ impl Handler<Deliver> for UserActor {
     type Result = ();
 
     fn handle(&mut self, Deliver(delivery): Deliver, ctx: &mut Self::Context) {
-        self.on_delivery(delivery, ctx);
+        self.on_delivery(delivery.clone(), ctx);
+        if let (true, Standing::Engaged { device }) = (delivery.unlinked, &delivery.standing) {
+            self.tell_where(&delivery.call, device);
+        }
     }
 }
 
@@ -213,6 +216,16 @@ impl Handler<DeliverSignal> for UserActor {
 }
 
 impl UserActor {
+    /// Tells a call's owner which session here the device in the call has, if any.
+    fn tell_where(&self, call: &CallId, device: &DeviceId) {
+        for member in self.members.iter().filter(|member| member.device == *device) {
+            let caller = self.caller(&member.session, &member.device);
+            // The owner learns where the device is; nothing else follows from the answer.
+            let told = self.node.ask(call, caller, Ask::Attach { resume: None });
+            self.node.spawn(async move { drop(told.await) });
+        }
+    }
+
     fn compare(&mut self, call: CallId, ctx: &mut Context<Self>) {
         if let Some(tracked) = self.calls.get_mut(&call).filter(|tracked| tracked.repairing.is_none()) {
             tracked.repairing = Some(Vec::new());
@@ -267,11 +280,8 @@ impl Handler<NewOwner> for UserActor {
             let device = device.clone();
             for member in self.members.iter().filter(|member| member.device == device) {
                 member.outbox.push(frame.clone());
-                // The owner learns where the device is; nothing else follows from the answer.
-                let caller = self.caller(&member.session, &member.device);
-                let told = self.node.ask(&call, caller, Ask::Attach { resume: None });
-                self.node.spawn(async move { drop(told.await) });
             }
+            self.tell_where(&call, &device);
         }
         self.compare(call, ctx);
     }

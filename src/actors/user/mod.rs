@@ -155,7 +155,8 @@ impl UserActor {
     }
 
     fn caller(&self, session: &SessionId, device: &DeviceId) -> Caller {
-        Caller { user: self.user.clone(), device: device.clone(), session: session.clone(), node: self.node.id.clone() }
+        let (user, device, session) = (self.user.clone(), device.clone(), Some(session.clone()));
+        Caller { user, device, session, node: self.node.id.clone() }
     }
 
     /// Takes a session out, and tells the owners of calls that its device is in.

@@ -1,6 +1,7 @@
 //! What is refused before anything is asked of a call, and with which code.
 
 use super::*;
+use crate::wire::ErrorCode;
 
 fn request(text: &str) -> Result<Request, Refusal> {
     ClientFrame::parse(text)?.request()
@@ -64,4 +65,27 @@ fn a_payload_passes_as_it_came() {
         r#"{"event":"call:signal","data":{"callId":"c","type":"offer","payload":{"sdp" : "v=0\r\n", "n": 1e3}}}"#;
     let Ok(Request::Signal(signal)) = request(text) else { panic!("refused") };
     assert_eq!(signal.payload.text(), r#"{"sdp" : "v=0\r\n", "n": 1e3}"#);
+}
+
+#[test]
+fn only_what_does_something_takes_a_key_and_a_wrong_key_is_invalid() {
+    for event in ["call:get", "call:sync", "presence:get", "session:hello", "session:refresh"] {
+        assert!(!by_event(event).unwrap().takes_key, "{event}");
+    }
+    for action in
+        ["accept", "decline", "cancel", "join", "leave", "end", "invite", "token", "signal", "ringing", "busy"]
+    {
+        let spec = by_action(action).unwrap();
+        assert!(spec.takes_key && spec.event == format!("call:{action}"), "{action}");
+    }
+    assert!(by_action("start").is_none() && by_action("get").is_none() && by_action("hello").is_none());
+    let key = |key: &str| {
+        let text = format!(r#"{{"event":"call:end","idempotencyKey":{key},"data":{{"callId":"c"}}}}"#);
+        ClientFrame::parse(&text).and_then(|frame| frame.key().map(|key| key.is_some()))
+    };
+    assert!(key("\"k\"").unwrap());
+    assert!(!key("null").unwrap());
+    for wrong in ["\"\"", "\"a b\"", "7", "[]"] {
+        assert_eq!(key(wrong).unwrap_err().code, ErrorCode::Invalid, "{wrong}");
+    }
 }

@@ -6,16 +6,13 @@ use actix::{ActorFutureExt, AsyncContext, WrapFuture};
 
 use super::{Ctx, MAX_IN_FLIGHT, Session, auth_refusal};
 use crate::{
-    actors::{
-        Answer, Ask, Caller, Outbox,
-        messages::{Receipt, SignalRequest},
-        start::StartRequest,
-    },
+    actors::{Caller, Outbox, keyed::CommandKey, messages::Receipt},
     clock,
-    domain::{CallId, CallMode, CallType, DeviceId, Start, UserId},
+    domain::UserId,
     gateway::{
         auth::Claims,
-        protocol::{ClientFrame, Hello, ReplyShape, Request, SignalData, StartData, StartMode},
+        dispatch,
+        protocol::{ClientFrame, Hello, Request, SignalData, key_for},
     },
     wire::{ErrorCode, Frame, Refusal, frame::Writer},
 };
@@ -28,7 +25,7 @@ impl Session {
         Some(Caller {
             user: membership.user.clone(),
             device: membership.device.clone(),
-            session: self.socket.id.clone(),
+            session: Some(self.socket.id.clone()),
             node: self.gateway.node.id.clone(),
         })
     }
@@ -43,8 +40,12 @@ impl Session {
             (Err(refusal), _) => return self.refuse(Some(&frame), &refusal),
             (_, None) => return,
         };
+        let key = match command_key(&frame, &caller.user) {
+            Ok(key) => key,
+            Err(refusal) => return self.refuse(Some(&frame), &refusal),
+        };
         if let Request::Signal(signal) = request {
-            return self.signal(&frame, signal, caller);
+            return self.signal(&frame, signal, caller, key);
         }
         if self.in_flight >= MAX_IN_FLIGHT {
             let refusal = Refusal::new(ErrorCode::RateLimited, "too many commands at once");
@@ -53,27 +54,13 @@ impl Session {
         match request {
             Request::Hello(hello) => self.hello_again(&frame, hello, caller, ctx),
             Request::Refresh { token } => self.refresh(&frame, token, caller.user, ctx),
-            Request::Start(data) => self.start(&frame, *data, caller, ctx),
-            Request::Call { call, ask, reply } => {
-                let asked = self.gateway.node.ask(&call, caller, ask);
-                let gateway = self.gateway.clone();
-                let device = self.listed.membership.as_ref().map(|m| m.device.clone());
-                self.answer(
-                    &frame,
-                    async move {
-                        let answer = asked.await?;
-                        Ok(shape(reply, &answer, device.as_ref(), &gateway.media()))
-                    },
-                    ctx,
-                );
-            }
-            Request::Token { call } => self.token(&frame, call, caller, ctx),
-            Request::Presence { users } => self.presence(&frame, users, ctx),
-            Request::NeedsMedia => {
-                let refusal = Refusal::new(ErrorCode::MediaUnavailable, "no media server is configured");
-                self.refuse(Some(&frame), &refusal);
-            }
-            Request::Signal(_) => {}
+            request => match dispatch::send(&self.gateway, request, caller, key) {
+                Ok(pending) => {
+                    let gateway = self.gateway.clone();
+                    self.answer(&frame, async move { pending.reply(&gateway).await }, ctx);
+                }
+                Err(refusal) => self.refuse(Some(&frame), &refusal),
+            },
         }
     }
 
@@ -141,118 +128,18 @@ impl Session {
         );
     }
 
-    fn start(&mut self, frame: &ClientFrame<'_>, data: StartData, caller: Caller, ctx: &mut Ctx) {
-        if data.mode == Some(StartMode::Sfu) {
-            let refusal = Refusal::new(ErrorCode::MediaUnavailable, "no media server is configured");
-            return self.refuse(Some(frame), &refusal);
-        }
-        let own_id = data.call_id.is_some();
-        let ring_timeout = data.ring_timeout();
-        let call = match data.call_id.map_or_else(|| CallId::new(uuid::Uuid::now_v7().to_string()), Ok) {
-            Ok(call) => call,
-            Err(_) => return self.refuse(Some(frame), &Refusal::invalid("callId")),
-        };
-        let request = StartRequest {
-            start: Start {
-                call,
-                call_type: data.call_type.unwrap_or(CallType::Audio),
-                mode: CallMode::P2p,
-                initiator: caller.user.clone(),
-                device: caller.device.clone(),
-                group: data.group_id,
-                callees: data.callee_ids.unwrap_or_default(),
-                ring_timeout,
-                offer: data.offer,
-                metadata: data.metadata,
-            },
-            ring: data.ring.unwrap_or(true),
-            own_id,
-            caller,
-        };
-        let answered = self.gateway.node.start_call_for(request);
-        let gateway = self.gateway.clone();
-        self.answer(
-            frame,
-            async move {
-                let answer = answered.await.map_err(|_| Refusal::unavailable("the node is stopping"))??;
-                Ok(shape(ReplyShape::CallAndMedia, &answer, None, &gateway.media()))
-            },
-            ctx,
-        );
-    }
-
-    fn signal(&mut self, frame: &ClientFrame<'_>, signal: SignalData, caller: Caller) {
+    fn signal(&mut self, frame: &ClientFrame<'_>, signal: SignalData, caller: Caller, key: Option<CommandKey>) {
         let receipt = Receipt::Here {
             outbox: self.socket.clone(),
-            session: caller.session,
+            session: self.socket.id.clone(),
             id: frame.id.as_deref().map(str::to_owned),
         };
-        self.gateway.node.signal(SignalRequest {
-            call: signal.call,
-            from: caller.user,
-            from_device: caller.device,
-            kind: signal.kind,
-            to: signal.to,
-            to_device: signal.to_device,
-            payload: signal.payload,
-            receipt,
-        });
-    }
-
-    fn token(&mut self, frame: &ClientFrame<'_>, call: CallId, caller: Caller, ctx: &mut Ctx) {
-        let asked = self.gateway.node.ask(&call, caller, Ask::Get);
-        let gateway = self.gateway.clone();
-        self.answer(
-            frame,
-            async move {
-                asked.await?;
-                let mut data = Writer::with_capacity(128);
-                data.raw("{\"media\":").value(&gateway.media()).raw("}");
-                Ok(data.done())
-            },
-            ctx,
-        );
-    }
-
-    fn presence(&mut self, frame: &ClientFrame<'_>, users: Vec<UserId>, ctx: &mut Ctx) {
-        let bus = self.gateway.node.bus().cloned();
-        self.answer(
-            frame,
-            async move {
-                let bus = bus.ok_or_else(|| Refusal::unavailable("the node is starting"))?;
-                let online = bus.online(&users).await.map_err(|error| Refusal::unavailable(error.to_string()))?;
-                let there: Vec<&UserId> =
-                    users.iter().zip(online).filter(|(_, on)| *on).map(|(user, _)| user).collect();
-                let mut data = Writer::with_capacity(64);
-                data.raw("{\"online\":").value(&there).raw("}");
-                Ok(data.done())
-            },
-            ctx,
-        );
+        dispatch::signal(&self.gateway, signal, caller, key, receipt);
     }
 }
 
-/// The data of a reply.
-fn shape(reply: ReplyShape, answer: &Answer, device: Option<&DeviceId>, media: &crate::gateway::edge::Media) -> Frame {
-    let mut out = Writer::with_capacity(1024);
-    match (reply, answer) {
-        (ReplyShape::Call, Answer::Call(call)) => {
-            out.raw("{\"call\":").raw(call.text()).raw("}");
-        }
-        (ReplyShape::CallAndMedia, Answer::Call(call)) => {
-            out.raw("{\"call\":").raw(call.text()).field("media", media).raw("}");
-        }
-        (ReplyShape::Events, Answer::Missed(missed)) => {
-            let frames = device.map(|device| missed.for_device(device)).unwrap_or_default();
-            out.raw("{\"events\":[");
-            for (i, frame) in frames.iter().enumerate() {
-                out.raw(if i > 0 { "," } else { "" }).raw(frame.text());
-            }
-            out.raw("]}");
-        }
-        _ => {
-            out.raw("{}");
-        }
-    }
-    out.done()
+/// What the frame's key, if it has one, makes of its command.
+fn command_key(frame: &ClientFrame<'_>, user: &UserId) -> Result<Option<CommandKey>, Refusal> {
+    let Some(key) = frame.key()? else { return Ok(None) };
+    key_for(Some(key), user, frame.spec()?, || serde_json::from_str(frame.data()))
 }

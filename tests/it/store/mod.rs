@@ -54,6 +54,11 @@ conformance! {
     cases::reads::storm as a_thousand_questions_about_open_calls_at_once_are_answered;
     cases::reads::absent as what_is_not_there_is_none;
     cases::reads::since as the_events_after_a_seq_are_read_in_order;
+    cases::keyed::starts as a_start_with_a_key_is_one_call_and_no_other_node_takes_it_for_its_own;
+    cases::keyed::commands as what_is_committed_under_a_key_is_committed_once;
+    cases::keyed::outcomes as the_first_outcome_under_a_key_stays;
+    cases::keyed::two_owners as a_command_carried_out_by_the_next_owner_is_not_the_commit_of_the_one_before;
+    cases::keyed::forgotten as old_keys_are_forgotten_and_nothing_else;
     cases::groups::groups as groups_and_members_are_put_read_and_removed;
     cases::migrations::ten_at_once as migrations_are_applied_once_by_ten_at_once;
     cases::migrations::outdated as a_database_without_the_tables_is_refused_with_a_hint;

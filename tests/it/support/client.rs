@@ -207,9 +207,18 @@ impl TestClient {
 
     /// Sends a command and waits for its reply.
     pub async fn call(&self, command: &str, data: Value) -> Result<Value, WireError> {
+        self.call_keyed(command, None, data).await
+    }
+
+    /// The same under an idempotency key.
+    pub async fn call_keyed(&self, command: &str, key: Option<&str>, data: Value) -> Result<Value, WireError> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed).to_string();
         let reply = self.inbox.await_reply(&id);
-        self.send_text(json!({"id": id, "event": command, "data": data}).to_string());
+        let mut frame = json!({"id": id, "event": command, "data": data});
+        if let Some(key) = key {
+            frame["idempotencyKey"] = key.into();
+        }
+        self.send_text(frame.to_string());
         match tokio::time::timeout(2 * PATIENCE, reply).await {
             Ok(Ok(reply)) => reply,
             _ => panic!("{} gets no reply to {command}\n{}", self.name(), self.inbox.describe()),

@@ -18,6 +18,7 @@ use super::{
     http::Http,
     node::{Realm, TestNode},
     postgres, process, redis,
+    rest::RestUser,
 };
 
 /// How long the tokens of ordinary clients live: longer than any test.
@@ -34,9 +35,17 @@ pub struct ClusterBuilder {
     nodes: usize,
     backing: Backing,
     settings: Vec<(String, String)>,
+    /// Of single nodes.
+    own_settings: Vec<(usize, String, String)>,
 }
 
 impl ClusterBuilder {
+    /// A setting of one node, by number from 0.
+    pub fn set_at(mut self, number: usize, name: &str, value: impl ToString) -> Self {
+        self.own_settings.push((number, name.to_owned(), value.to_string()));
+        self
+    }
+
     /// A setting of every node, by its environment variable.
     pub fn set(mut self, name: &str, value: impl ToString) -> Self {
         self.settings.push((name.to_owned(), value.to_string()));
@@ -87,7 +96,9 @@ impl ClusterBuilder {
         }
         settings.extend(self.settings);
         let starting = (1..=self.nodes).map(|n| {
-            let (folder, realm, settings) = (folder.clone(), realm.clone(), settings.clone());
+            let (folder, realm, mut settings) = (folder.clone(), realm.clone(), settings.clone());
+            let own = self.own_settings.iter().filter(|(number, ..)| *number == n - 1);
+            settings.extend(own.map(|(_, name, value)| (name.clone(), value.clone())));
             async move { TestNode::start(&format!("node-{n}"), &folder, realm, &settings).await }
         });
         let nodes = futures_util::future::join_all(starting).await;
@@ -107,7 +118,7 @@ pub struct TestCluster {
 impl TestCluster {
     /// One node on SQLite with the in-process bus: what a newcomer runs.
     pub fn embedded() -> ClusterBuilder {
-        ClusterBuilder { nodes: 1, backing: Backing::Embedded, settings: Vec::new() }
+        ClusterBuilder { nodes: 1, backing: Backing::Embedded, settings: Vec::new(), own_settings: Vec::new() }
     }
 
     /// Two nodes on PostgreSQL and Redis.
@@ -118,7 +129,8 @@ impl TestCluster {
     /// So many nodes on PostgreSQL and Redis.
     pub fn of(nodes: usize) -> ClusterBuilder {
         let (database, redis) = (Arc::new(postgres::Database::create()), redis::shared());
-        ClusterBuilder { nodes, backing: Backing::Cluster { database, redis }, settings: Vec::new() }
+        let backing = Backing::Cluster { database, redis };
+        ClusterBuilder { nodes, backing, settings: Vec::new(), own_settings: Vec::new() }
     }
 
     /// A node by number, from 0, counted round: on a single node every number is that node.
@@ -171,6 +183,11 @@ impl TestCluster {
     /// Connects a device to a node and says hello.
     pub async fn connect(&self, number: usize, user: &str, device: &str) -> TestClient {
         TestClient::connect(self.node(number), user, device).await
+    }
+
+    /// A user who speaks REST with a node, without a session.
+    pub fn rest(&self, number: usize, user: &str) -> RestUser {
+        RestUser::new(self.http(number), self.token(user))
     }
 
     /// A token of this user that lasts for the whole test.

@@ -14,6 +14,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Answer {
     pub status: u16,
     pub content_type: String,
+    /// The header `Location`, where there is one.
+    pub location: Option<String>,
     pub body: Value,
 }
 
@@ -58,20 +60,35 @@ impl Http {
         bearer: Option<&str>,
         body: Option<Value>,
     ) -> Result<Answer, reqwest::Error> {
+        self.request_keyed(method, path, bearer, None, body).await
+    }
+
+    /// The same with an `Idempotency-Key`.
+    pub async fn request_keyed(
+        &self,
+        method: &str,
+        path: &str,
+        bearer: Option<&str>,
+        key: Option<&str>,
+        body: Option<Value>,
+    ) -> Result<Answer, reqwest::Error> {
         let method = reqwest::Method::from_bytes(method.as_bytes()).expect("an HTTP method");
         let mut request = self.client.request(method, format!("http://{}{path}", self.address));
         if let Some(bearer) = bearer {
             request = request.bearer_auth(bearer);
+        }
+        if let Some(key) = key {
+            request = request.header("Idempotency-Key", key);
         }
         if let Some(body) = body {
             request = request.json(&body);
         }
         let response = request.send().await?;
         let status = response.status().as_u16();
-        let content_type =
-            response.headers().get("content-type").and_then(|v| v.to_str().ok()).unwrap_or("").to_owned();
+        let header = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let (content_type, location) = (header("content-type").unwrap_or_default(), header("location"));
         let text = response.text().await?;
-        Ok(Answer { status, content_type, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) })
+        Ok(Answer { status, content_type, location, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) })
     }
 
     /// A request with the service key.

@@ -23,6 +23,7 @@ pub mod node;
 pub mod postgres;
 pub mod process;
 pub mod redis;
+pub mod rest;
 
 pub use client::{Connect, Refused, TestClient};
 pub use cluster::TestCluster;

@@ -3,6 +3,7 @@
 pub mod batches;
 pub mod commits;
 pub mod groups;
+pub mod keyed;
 pub mod migrations;
 pub mod ownership;
 pub mod reads;

@@ -1,0 +1,1 @@
+DROP INDEX command_results_keyed;

@@ -1,0 +1,177 @@
+//! Commands on their way to the actors and back, however they came: by a socket or by REST.
+//!
+//! Decides nothing about a call. What is asked of a call is sent before anything is waited for, so that the commands of
+//! one client keep their order.
+
+use futures_util::future::BoxFuture;
+use tokio::sync::oneshot;
+
+use super::{
+    Gateway,
+    edge::Media,
+    protocol::{ReplyShape, Request, SignalData, StartData, StartMode},
+};
+use crate::{
+    actors::{
+        Answer, Caller,
+        keyed::CommandKey,
+        messages::{Receipt, SignalRequest},
+        start::StartRequest,
+    },
+    domain::{CallId, CallMode, CallType, DeviceId, Start, UserId},
+    wire::{ErrorCode, Frame, Refusal, frame::Writer},
+};
+
+type Outcome = Result<Answer, Refusal>;
+
+/// A command that has been sent; what it waits for.
+pub enum Pending {
+    Asked {
+        answer: BoxFuture<'static, Outcome>,
+        reply: ReplyShape,
+        device: DeviceId,
+    },
+    /// A call is begun; `call` is the id asked for.
+    Begun {
+        answer: oneshot::Receiver<Outcome>,
+        call: CallId,
+    },
+    /// Changes nothing, so it is done anew each time; only the use of its key is noted.
+    Looked {
+        answer: BoxFuture<'static, Outcome>,
+        noted: Option<(CommandKey, CallId, UserId)>,
+    },
+    Presence {
+        users: Vec<UserId>,
+    },
+}
+
+/// Sends a command. What concerns only a session, and signals, are not for here.
+pub fn send(gateway: &Gateway, request: Request, caller: Caller, key: Option<CommandKey>) -> Result<Pending, Refusal> {
+    match request {
+        Request::Call { call, ask, reply: ReplyShape::Media } => {
+            let noted = key.map(|key| (key, call.clone(), caller.user.clone()));
+            Ok(Pending::Looked { answer: gateway.node.ask(&call, caller, ask), noted })
+        }
+        Request::Call { call, ask, reply } => {
+            let device = caller.device.clone();
+            Ok(Pending::Asked { answer: gateway.node.ask_once(&call, caller, ask, key), reply, device })
+        }
+        Request::Start(data) => begin(gateway, *data, caller, key),
+        Request::Presence { users } => Ok(Pending::Presence { users }),
+        Request::NeedsMedia => Err(no_media_server()),
+        Request::Hello(_) | Request::Refresh { .. } | Request::Signal(_) => Err(Refusal::invalid("unknown command")),
+    }
+}
+
+fn begin(gateway: &Gateway, data: StartData, caller: Caller, key: Option<CommandKey>) -> Result<Pending, Refusal> {
+    if data.mode == Some(StartMode::Sfu) {
+        return Err(no_media_server());
+    }
+    // Of a key too: two starts with the same one want the same call, whichever node each arrives at.
+    let own_id = data.call_id.is_some() || key.is_some();
+    let ring_timeout = data.ring_timeout();
+    let made = || key.map_or_else(|| CallId::new(uuid::Uuid::now_v7().to_string()).ok(), |key| key.call());
+    let call = data.call_id.or_else(made).ok_or_else(|| Refusal::invalid("callId"))?;
+    let request = StartRequest {
+        start: Start {
+            call: call.clone(),
+            call_type: data.call_type.unwrap_or(CallType::Audio),
+            mode: CallMode::P2p,
+            initiator: caller.user.clone(),
+            device: caller.device.clone(),
+            group: data.group_id,
+            callees: data.callee_ids.unwrap_or_default(),
+            ring_timeout,
+            offer: data.offer,
+            metadata: data.metadata,
+        },
+        ring: data.ring.unwrap_or(true),
+        own_id,
+        caller,
+        key,
+    };
+    Ok(Pending::Begun { answer: gateway.node.start_call_for(request), call })
+}
+
+/// Sends a signal; its outcome goes to the receipt.
+pub fn signal(gateway: &Gateway, signal: SignalData, caller: Caller, key: Option<CommandKey>, receipt: Receipt) {
+    gateway.node.signal(SignalRequest {
+        call: signal.call,
+        from: caller.user,
+        from_device: caller.device,
+        kind: signal.kind,
+        to: signal.to,
+        to_device: signal.to_device,
+        payload: signal.payload,
+        receipt,
+        key,
+    });
+}
+
+impl Pending {
+    /// The data of the reply, once it is there.
+    pub async fn reply(self, gateway: &Gateway) -> Result<Frame, Refusal> {
+        match self {
+            Self::Asked { answer, reply, device } => Ok(shape(reply, &answer.await?, &device, &gateway.media())),
+            Self::Begun { answer, .. } => {
+                let answer = answer.await.map_err(|_| Refusal::unavailable("the node is stopping"))??;
+                Ok(with_media(&answer, &gateway.media()))
+            }
+            Self::Looked { answer, noted } => {
+                answer.await?;
+                if let Some((key, call, user)) = noted {
+                    gateway.node.note_key(&key, &call, &user).await?;
+                }
+                let mut data = Writer::with_capacity(128);
+                data.raw("{\"media\":").value(&gateway.media()).raw("}");
+                Ok(data.done())
+            }
+            Self::Presence { users } => presence(gateway, &users).await,
+        }
+    }
+}
+
+async fn presence(gateway: &Gateway, users: &[UserId]) -> Result<Frame, Refusal> {
+    let bus = gateway.node.bus().ok_or_else(|| Refusal::unavailable("the node is starting"))?;
+    let online = bus.online(users).await.map_err(|error| Refusal::unavailable(error.to_string()))?;
+    let there: Vec<&UserId> = users.iter().zip(online).filter(|(_, on)| *on).map(|(user, _)| user).collect();
+    let mut data = Writer::with_capacity(64);
+    data.raw("{\"online\":").value(&there).raw("}");
+    Ok(data.done())
+}
+
+fn no_media_server() -> Refusal {
+    Refusal::new(ErrorCode::MediaUnavailable, "no media server is configured")
+}
+
+fn with_media(answer: &Answer, media: &Media) -> Frame {
+    let mut out = Writer::with_capacity(1024);
+    match answer {
+        Answer::Call(call) => out.raw("{\"call\":").raw(call.text()).field("media", media).raw("}"),
+        _ => out.raw("{}"),
+    };
+    out.done()
+}
+
+/// The data of a reply.
+fn shape(reply: ReplyShape, answer: &Answer, device: &DeviceId, media: &Media) -> Frame {
+    let mut out = Writer::with_capacity(1024);
+    match (reply, answer) {
+        (ReplyShape::Call, Answer::Call(call)) => {
+            out.raw("{\"call\":").raw(call.text()).raw("}");
+        }
+        (ReplyShape::CallAndMedia, answer) => return with_media(answer, media),
+        (ReplyShape::Events, Answer::Missed(missed)) => {
+            out.raw("{\"events\":[");
+            for (i, frame) in missed.for_device(device).iter().enumerate() {
+                out.raw(if i > 0 { "," } else { "" }).raw(frame.text());
+            }
+            out.raw("]}");
+        }
+        _ => {
+            out.raw("{}");
+        }
+    }
+    out.done()
+}

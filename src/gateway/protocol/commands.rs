@@ -1,0 +1,366 @@
+//! The commands of the protocol: one table for all ways they come by, and what each reads out of its data.
+//!
+//! Every refusal made here is `invalid` or `too_large` and changes nothing.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{MAX_METADATA_BYTES, MAX_PAYLOAD_BYTES, MAX_PRESENCE, MAX_RESUME, MAX_TEXT_CHARS, wrong};
+use crate::{
+    actors::{Ask, SignalKind, messages::Resume},
+    domain::{CallId, CallType, Command, DeviceId, EndReason, GroupId, Opaque, UserId},
+    wire::{ErrorCode, Frame, Refusal},
+};
+
+/// One command.
+pub struct Spec {
+    /// Its name on a socket.
+    pub event: &'static str,
+    /// Its name in `POST /calls/{callId}/…`, where it has one.
+    pub action: Option<&'static str>,
+    /// It does something, and so may be given an idempotency key. Others ignore one: to ask again does no harm.
+    pub takes_key: bool,
+    read: fn(Data<'_>) -> Result<Request, Refusal>,
+}
+
+impl Spec {
+    /// Reads the command's data, a JSON text.
+    pub fn read(&self, data: &str) -> Result<Request, Refusal> {
+        (self.read)(Data(data))
+    }
+}
+
+/// Does something, and is open to REST under this name.
+const fn act(event: &'static str, action: &'static str, read: fn(Data<'_>) -> Result<Request, Refusal>) -> Spec {
+    Spec { event, action: Some(action), takes_key: true, read }
+}
+
+/// Has no name of its own in REST.
+const fn only(event: &'static str, takes_key: bool, read: fn(Data<'_>) -> Result<Request, Refusal>) -> Spec {
+    Spec { event, action: None, takes_key, read }
+}
+
+/// All commands; what comes most often stands first.
+static COMMANDS: [Spec; 21] = [
+    act("call:signal", "signal", signal),
+    only("call:start", true, start),
+    act("call:ringing", "ringing", |data| data.plain(Command::Ringing, ReplyShape::Empty)),
+    act("call:accept", "accept", |data| {
+        let AcceptData { call_id, answer } = data.of()?;
+        bounded(answer.as_ref(), MAX_PAYLOAD_BYTES, "answer")?;
+        ask(call_id, Command::Accept { answer }, ReplyShape::CallAndMedia)
+    }),
+    act("call:decline", "decline", |data| {
+        let ReasonData { call_id, reason } = data.of()?;
+        ask(call_id, Command::Decline { reason: text(reason, "reason")? }, ReplyShape::Empty)
+    }),
+    act("call:busy", "busy", |data| data.plain(Command::Busy, ReplyShape::Empty)),
+    act("call:cancel", "cancel", |data| data.plain(Command::Cancel, ReplyShape::Empty)),
+    act("call:join", "join", |data| data.plain(Command::Join, ReplyShape::CallAndMedia)),
+    act("call:leave", "leave", |data| data.plain(Command::Leave, ReplyShape::Empty)),
+    act("call:end", "end", |data| {
+        let ReasonData { call_id, reason } = data.of()?;
+        // Other reasons are the server's own to give, or the application's free text.
+        let reason = text(reason, "reason")?
+            .as_deref()
+            .and_then(EndReason::parse)
+            .filter(|reason| matches!(reason, EndReason::Completed | EndReason::MediaFailed | EndReason::Error));
+        ask(call_id, Command::End { reason }, ReplyShape::Empty)
+    }),
+    act("call:invite", "invite", |data| {
+        let InviteData { call_id, user_ids } = data.of()?;
+        if user_ids.is_empty() {
+            return Err(Refusal::invalid("data.userIds must name somebody"));
+        }
+        ask(call_id, Command::Invite { users: user_ids }, ReplyShape::Call)
+    }),
+    only("call:media", true, |data| {
+        let MediaData { call_id, audio, video, screen } = data.of()?;
+        ask(call_id, Command::Media { audio, video, screen }, ReplyShape::Empty)
+    }),
+    act("call:token", "token", |data| {
+        data.of().map(|OnlyCall { call_id }| Request::Call { call: call_id, ask: Ask::Get, reply: ReplyShape::Media })
+    }),
+    only("call:get", false, |data| {
+        data.of().map(|OnlyCall { call_id }| Request::Call { call: call_id, ask: Ask::Get, reply: ReplyShape::Call })
+    }),
+    only("call:sync", false, |data| {
+        let SyncData { call_id, seq, sig } = data.of()?;
+        let since = Resume { seq, sig: Some(sig.unwrap_or(0)) };
+        Ok(Request::Call { call: call_id, ask: Ask::Sync(since), reply: ReplyShape::Events })
+    }),
+    only("session:hello", false, |data| data.of().map(Request::Hello)),
+    only("session:refresh", false, |data| data.of().map(|RefreshData { token }| Request::Refresh { token })),
+    only("presence:get", false, |data| {
+        let PresenceData { user_ids } = data.of()?;
+        if user_ids.len() > MAX_PRESENCE {
+            return Err(Refusal::invalid("data.userIds must name at most 100 users"));
+        }
+        Ok(Request::Presence { users: user_ids })
+    }),
+    only("call:escalate", false, needs_media),
+    only("recording:start", false, needs_media),
+    only("recording:stop", false, needs_media),
+];
+
+/// The command with this name on a socket.
+pub fn by_event(event: &str) -> Result<&'static Spec, Refusal> {
+    COMMANDS.iter().find(|spec| spec.event == event).ok_or_else(|| Refusal::invalid("unknown command"))
+}
+
+/// The command with this name in REST.
+pub fn by_action(action: &str) -> Option<&'static Spec> {
+    COMMANDS.iter().find(|spec| spec.action == Some(action))
+}
+
+/// What a client may ask for.
+#[derive(Debug)]
+pub enum Request {
+    Hello(Hello),
+    Refresh {
+        token: String,
+    },
+    Start(Box<StartData>),
+    Call {
+        call: CallId,
+        ask: Ask,
+        reply: ReplyShape,
+    },
+    Signal(SignalData),
+    Presence {
+        users: Vec<UserId>,
+    },
+    /// Something only a media server can do.
+    NeedsMedia,
+}
+
+/// What a successful command is answered with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplyShape {
+    Empty,
+    Call,
+    CallAndMedia,
+    Events,
+    Media,
+}
+
+/// `session:hello`. Its token never goes into a log.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Hello {
+    pub token: Option<String>,
+    pub device_id: Option<DeviceId>,
+    pub device_name: Option<String>,
+    #[serde(default)]
+    pub resume: Option<Vec<ResumeData>>,
+}
+
+impl std::fmt::Debug for Hello {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hello").field("device_id", &self.device_id).finish_non_exhaustive()
+    }
+}
+
+/// One entry of `resume`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResumeData {
+    call_id: CallId,
+    seq: u64,
+    sig: Option<u64>,
+}
+
+/// `call:start`, as sent.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StartData {
+    pub call_id: Option<CallId>,
+    #[serde(default)]
+    pub callee_ids: Option<Vec<UserId>>,
+    pub group_id: Option<GroupId>,
+    #[serde(rename = "type")]
+    pub call_type: Option<CallType>,
+    pub mode: Option<StartMode>,
+    pub ring: Option<bool>,
+    pub ring_timeout_secs: Option<u64>,
+    pub offer: Option<Opaque>,
+    pub metadata: Option<Opaque>,
+}
+
+/// The mode a client may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StartMode {
+    Auto,
+    P2p,
+    Sfu,
+}
+
+/// `call:signal`, as sent.
+#[derive(Debug)]
+pub struct SignalData {
+    pub call: CallId,
+    pub kind: SignalKind,
+    pub payload: Frame,
+    pub to: Option<UserId>,
+    pub to_device: Option<DeviceId>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SignalFields<'a> {
+    call_id: CallId,
+    #[serde(rename = "type")]
+    kind: SignalKind,
+    #[serde(borrow)]
+    payload: &'a RawValue,
+    to: Option<UserId>,
+    to_device: Option<DeviceId>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct OnlyCall {
+    call_id: CallId,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AcceptData {
+    call_id: CallId,
+    answer: Option<Opaque>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ReasonData {
+    call_id: CallId,
+    reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct InviteData {
+    call_id: CallId,
+    user_ids: Vec<UserId>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct MediaData {
+    call_id: CallId,
+    audio: Option<bool>,
+    video: Option<bool>,
+    screen: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SyncData {
+    call_id: CallId,
+    seq: u64,
+    sig: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PresenceData {
+    user_ids: Vec<UserId>,
+}
+
+#[derive(Deserialize)]
+struct RefreshData {
+    token: String,
+}
+
+/// The data of a command: JSON text.
+#[derive(Clone, Copy)]
+struct Data<'a>(&'a str);
+
+impl<'a> Data<'a> {
+    fn of<T: Deserialize<'a>>(self) -> Result<T, Refusal> {
+        if !self.0.starts_with('{') {
+            return Err(Refusal::invalid("data must be an object"));
+        }
+        serde_json::from_str(self.0).map_err(|error| wrong("data", &error))
+    }
+
+    fn plain(self, command: Command, reply: ReplyShape) -> Result<Request, Refusal> {
+        let OnlyCall { call_id } = self.of()?;
+        ask(call_id, command, reply)
+    }
+}
+
+fn ask(call: CallId, command: Command, reply: ReplyShape) -> Result<Request, Refusal> {
+    Ok(Request::Call { call, ask: Ask::Do(command), reply })
+}
+
+fn needs_media(data: Data<'_>) -> Result<Request, Refusal> {
+    data.of::<OnlyCall>().map(|_| Request::NeedsMedia)
+}
+
+fn start(data: Data<'_>) -> Result<Request, Refusal> {
+    let mut data: StartData = data.of()?;
+    bounded(data.offer.as_ref(), MAX_PAYLOAD_BYTES, "offer")?;
+    bounded(data.metadata.as_ref(), MAX_METADATA_BYTES, "metadata")?;
+    if data.metadata.as_ref().is_some_and(|metadata| !metadata.json().starts_with('{')) {
+        return Err(Refusal::invalid("data.metadata must be an object"));
+    }
+    let mut seen = std::collections::HashSet::new();
+    if let Some(callees) = &mut data.callee_ids {
+        callees.retain(|user| seen.insert(user.clone()));
+    }
+    Ok(Request::Start(Box::new(data)))
+}
+
+fn signal(data: Data<'_>) -> Result<Request, Refusal> {
+    let SignalFields { call_id, kind, payload, to, to_device } = data.of()?;
+    if payload.get().len() > MAX_PAYLOAD_BYTES {
+        return Err(Refusal::new(ErrorCode::TooLarge, "data.payload must have at most 64 KiB"));
+    }
+    if to_device.is_some() && to.is_none() {
+        return Err(Refusal::invalid("data.toDevice needs data.to"));
+    }
+    let payload = Frame::from(payload.get().to_owned());
+    Ok(Request::Signal(SignalData { call: call_id, kind, payload, to, to_device }))
+}
+
+impl Hello {
+    /// The `resume` list, checked.
+    pub fn resume(&self) -> Result<Vec<(CallId, Resume)>, Refusal> {
+        let entries = self.resume.as_deref().unwrap_or_default();
+        if entries.len() > MAX_RESUME {
+            return Err(Refusal::invalid("data.resume must name at most 64 calls"));
+        }
+        let resume = |entry: &ResumeData| Resume { seq: entry.seq, sig: Some(entry.sig.unwrap_or(0)) };
+        Ok(entries.iter().map(|entry| (entry.call_id.clone(), resume(entry))).collect())
+    }
+}
+
+impl StartData {
+    /// How long to ring, if the client says.
+    pub fn ring_timeout(&self) -> Option<Duration> {
+        self.ring_timeout_secs.map(Duration::from_secs)
+    }
+}
+
+fn bounded(value: Option<&Opaque>, limit: usize, name: &str) -> Result<(), Refusal> {
+    match value {
+        Some(value) if value.len() > limit => {
+            Err(Refusal::new(ErrorCode::TooLarge, format!("data.{name} must have at most {} KiB", limit / 1024)))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn text(value: Option<String>, name: &str) -> Result<Option<String>, Refusal> {
+    match value {
+        Some(text) if text.chars().count() > MAX_TEXT_CHARS => {
+            Err(Refusal::invalid(format!("data.{name} must have at most {MAX_TEXT_CHARS} characters")))
+        }
+        Some(text) if text.contains('\0') => Err(Refusal::invalid(format!("data.{name} holds a NUL character"))),
+        other => Ok(other),
+    }
+}
