@@ -23,6 +23,7 @@ mod fixtures;
 mod gateway;
 mod groups;
 mod load;
+mod ownership_model;
 mod panics;
 mod reminders;
 mod resume;
