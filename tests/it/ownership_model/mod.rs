@@ -4,7 +4,7 @@
 //! `state` is what there is, `steps` what may happen (each step is one that the code takes in one piece, and says which),
 //! `properties` what must always be true, `recovery` what must become true, `design` the mechanisms that make it so.
 //! Each of those is left out once, and the model must notice. It runs none of the code: when that changes, change `steps`.
-//! What it assumes, and what it found, is in docs/guarantees-model.md. The counts are printed with `--nocapture`.
+//! What it assumes, and what the code lacks of it, is in docs/guarantees-model.md. The counts are printed with `--nocapture`.
 
 mod design;
 mod properties;
