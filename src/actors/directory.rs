@@ -103,6 +103,7 @@ impl Directory {
             .collect();
         dead.into_iter()
             .filter(|call| self.calls.remove_if(call, |_, listed| !listed.addr.connected()).is_some())
+            .inspect(|call| drop(self.positions.remove(call)))
             .collect()
     }
 

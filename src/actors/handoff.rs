@@ -203,6 +203,7 @@ impl Node {
             return Err(Refusal::unavailable("this node takes no calls"));
         }
         self.in_turn(&call, async {
+            let term = self.membership.term();
             let moved_on = || Refusal::unavailable("the call has moved on");
             // Read first: once it is ours, nothing may fail any more.
             let stored = self.store.load_call(&call).await?.ok_or_else(moved_on)?;
@@ -214,7 +215,7 @@ impl Node {
                 HandedOutcome::Taken { epoch } => {
                     tracing::info!(call.id = %call, node.id = %self.id, from = %from, epoch, seq = state.seq, "call handed over");
                     let actor = CallActor::handed(self.clone(), state, stored.history, epoch, parcel);
-                    self.start_call(actor)?;
+                    self.start_call(actor, term)?;
                     Ok(Answer::Done)
                 }
                 HandedOutcome::MovedOn => Err(moved_on()),

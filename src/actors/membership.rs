@@ -38,6 +38,8 @@ pub struct Membership {
     started: Instant,
     /// Until when this node may act as owner, in milliseconds after `started`.
     lease_until: AtomicU64,
+    /// How often the lease was lost.
+    lost: AtomicU64,
     live: RwLock<Arc<HashSet<NodeId>>>,
     /// Nodes that lived and do so no more. A node that is new here is neither.
     gone: RwLock<HashSet<NodeId>>,
@@ -48,6 +50,7 @@ impl Default for Membership {
         Self {
             started: clock::monotonic(),
             lease_until: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
             live: RwLock::default(),
             gone: RwLock::default(),
         }
@@ -68,6 +71,11 @@ impl Membership {
     /// Whether this node may act as owner.
     pub fn may_own(&self) -> bool {
         self.now() < self.lease_until.load(Ordering::Acquire)
+    }
+
+    /// Which of the node's leases this is. What was claimed or begun under an earlier one may belong to others by now.
+    pub(super) fn term(&self) -> u64 {
+        self.lost.load(Ordering::Acquire)
     }
 
     /// The nodes that lived when last asked.
@@ -117,6 +125,8 @@ pub async fn keep_lease(node: NodeHandle, lease: Duration, info: NodeInfo) {
             Ok(false) => {
                 // Others may have taken the calls over: their actors end, and who asks finds the owner in the store.
                 tracing::warn!(node.id = %node.id, calls = node.directory.call_count(), "lease lost; letting go of all calls");
+                // Before they are listed: an actor that is listed later is told by who lists it (`Node::start_call`).
+                node.membership.lost.fetch_add(1, Ordering::AcqRel);
                 for call in node.directory.all_calls() {
                     // `do_send`: an actor that is gone has let go already.
                     call.do_send(super::call::LetGo);

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{
     Answer, Ask, Caller, Node,
-    call::CallActor,
+    call::{CallActor, LetGo},
     directory::Overloaded,
     messages::{Receipt, RelaySignal, Request, SignalRequest, ToNode},
     node::ASK_TIMEOUT,
@@ -301,6 +301,7 @@ impl Node {
         if let Some(addr) = self.directory.call(call) {
             return Ok(Place::Here(addr));
         }
+        let term = self.membership.term();
         let claimed = match self.claim(call).await? {
             ClaimOutcome::NotFound => return Err(Rejection::NotFound.into()),
             ClaimOutcome::OwnedBy(owner) => return Ok(Place::There(owner)),
@@ -308,6 +309,10 @@ impl Node {
             ClaimOutcome::Ended => false,
         };
         let stored = self.store.load_call(call).await?.ok_or(Rejection::NotFound)?;
+        if claimed && stored.owner != self.id {
+            // Claimed by another meanwhile: this node's lease had run out.
+            return Ok(Place::There(stored.owner));
+        }
         let (epoch, history) = (stored.epoch, stored.history);
         let Some(state) = Call::rebuild(call.clone(), &history) else {
             tracing::error!(call.id = %call, events = history.len(), "call cannot be rebuilt from its events");
@@ -317,7 +322,7 @@ impl Node {
             tracing::info!(call.id = %call, node.id = %self.id, epoch, seq = state.seq, "call taken over");
         }
         let actor = CallActor::rebuilt(self.clone(), state, history, epoch);
-        Ok(Place::Here(self.start_call(actor)?))
+        Ok(Place::Here(self.start_call(actor, term)?))
     }
 
     /// Claims a call whose owner is gone, unless this node leaves: then it looks only.
@@ -333,11 +338,16 @@ impl Node {
         }
     }
 
-    pub(super) fn start_call(self: &Arc<Self>, actor: CallActor) -> Result<Addr<CallActor>, Refusal> {
+    /// `term`: under which the call was claimed or begun. If the lease was lost since, the actor lets go at once.
+    pub(super) fn start_call(self: &Arc<Self>, actor: CallActor, term: u64) -> Result<Addr<CallActor>, Refusal> {
         let arbiter = self.arbiter().ok_or_else(|| Refusal::unavailable("the node is starting"))?;
         let call = actor.call_id().clone();
         let addr = actix::Actor::start_in_arbiter(&arbiter, |_| actor);
         self.directory.insert_call(call, addr.clone());
+        if self.membership.term() != term {
+            // Who lost the lease may not have found it listed. `do_send`: its mailbox is new.
+            addr.do_send(LetGo);
+        }
         Ok(addr)
     }
 }

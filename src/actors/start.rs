@@ -100,10 +100,12 @@ impl Node {
             // would take it for a call whose owner is gone.
             let call = request.start.call.clone();
             let begun = self.in_turn(&call, async {
+                let term = self.membership.term();
                 let outcome = self.store.commit(commit).await?;
                 if matches!(outcome, CommitOutcome::Committed) {
                     let caller = &request.caller;
-                    self.start_call(CallActor::opened(self.clone(), prepared, FIRST_EPOCH, caller, members.clone()))?;
+                    let actor = CallActor::opened(self.clone(), prepared, FIRST_EPOCH, caller, members.clone());
+                    self.start_call(actor, term)?;
                 }
                 Ok::<_, Refusal>(outcome)
             });

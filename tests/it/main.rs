@@ -25,6 +25,7 @@ mod gateway;
 mod groups;
 mod idempotency;
 mod load;
+mod ownership_model;
 mod panics;
 mod reminders;
 mod rest_calls;

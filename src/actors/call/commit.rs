@@ -105,9 +105,8 @@ impl CallActor {
                     call.id = %self.call.id, node.id = %self.node.id, epoch = self.epoch, seq = self.call.seq,
                     "commit refused: the call has moved on; its actor stops"
                 );
-                self.jobs.clear();
                 drop(reply);
-                self.retire(ctx);
+                self.stop_to_be_revived(ctx);
                 return;
             }
             Err(error) => {

@@ -277,6 +277,16 @@ impl CallActor {
     }
 }
 
+impl CallActor {
+    /// Ends the actor of a call that may still be this node's. It stays listed, so that the sweeper finds it dead and has
+    /// the call rebuilt, also if nobody asks for it: else its timers would stop, and what was committed but not told
+    /// would stay so.
+    fn stop_to_be_revived(&mut self, ctx: &mut Context<Self>) {
+        self.jobs.clear();
+        ctx.stop();
+    }
+}
+
 impl Actor for CallActor {
     type Context = Context<Self>;
 
@@ -355,7 +365,6 @@ impl Handler<LetGo> for CallActor {
     type Result = ();
 
     fn handle(&mut self, LetGo: LetGo, ctx: &mut Self::Context) {
-        self.jobs.clear();
-        self.retire(ctx);
+        self.stop_to_be_revived(ctx);
     }
 }
