@@ -8,19 +8,29 @@ use std::{
     collections::HashSet,
     sync::{
         Arc, RwLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use super::{Node, NodeHandle, call::NodesGone, messages::ToNode};
-use crate::{clock, domain::NodeId, store::NodeInfo};
+use super::{Node, NodeHandle, call::NodesGone, degraded::Dependency, messages::ToNode};
+use crate::{
+    clock,
+    domain::{CallId, NodeId},
+    store::{BATCH_POSITIONS, NodeInfo, StoreError},
+};
 
 /// How often the owner of calls tells the other nodes how far they have come. A lost last message is noticed after at
 /// most so long.
 const DIGEST_EVERY: Duration = Duration::from_secs(2);
 /// For how long after a change a call is in the digest. A few digests may be lost too.
 const DIGEST_FOR: Duration = Duration::from_secs(10);
+/// How soon after a failure the lease is renewed again. Longer than a moment, or a database that comes back is flooded;
+/// as long as [`super::degraded::HOLD`], and nodes that live are taken for dead when it is back.
+const RENEW_AGAIN: Duration = Duration::from_millis(500);
+/// How long the database may take to say which nodes live, before it counts as silent. Less, and a slow disk is an outage;
+/// more, and an outage is seen late.
+const LOOK_PATIENCE: Duration = Duration::from_secs(3);
 /// Calls in one digest message.
 const DIGEST_CALLS: usize = 500;
 
@@ -32,6 +42,10 @@ pub struct Membership {
     live: RwLock<Arc<HashSet<NodeId>>>,
     /// Nodes that lived and do so no more. A node that is new here is neither.
     gone: RwLock<HashSet<NodeId>>,
+    /// Other nodes that live and say that their bus is down.
+    deaf: RwLock<HashSet<NodeId>>,
+    /// The same as `!deaf.is_empty()`: asked for every signal to another node.
+    any_deaf: AtomicBool,
 }
 
 impl Default for Membership {
@@ -41,6 +55,8 @@ impl Default for Membership {
             lease_until: AtomicU64::new(0),
             live: RwLock::default(),
             gone: RwLock::default(),
+            deaf: RwLock::default(),
+            any_deaf: AtomicBool::new(false),
         }
     }
 }
@@ -69,6 +85,25 @@ impl Membership {
     /// Whether the node is known to have lived and to do so no more.
     pub fn is_gone(&self, node: &NodeId) -> bool {
         self.gone.read().unwrap_or_else(std::sync::PoisonError::into_inner).contains(node)
+    }
+
+    /// Whether the node lives and has said that its bus is down.
+    pub fn is_deaf(&self, node: &NodeId) -> bool {
+        self.any_deaf() && self.deaf.read().unwrap_or_else(std::sync::PoisonError::into_inner).contains(node)
+    }
+
+    /// Whether any other living node has said so.
+    pub fn any_deaf(&self) -> bool {
+        self.any_deaf.load(Ordering::Acquire)
+    }
+
+    /// Returns those that were not when last asked.
+    fn set_deaf(&self, now: HashSet<NodeId>) -> HashSet<NodeId> {
+        let mut deaf = self.deaf.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let new = now.difference(&deaf).cloned().collect();
+        self.any_deaf.store(!now.is_empty(), Ordering::Release);
+        *deaf = now;
+        new
     }
 
     fn set_live(&self, live: HashSet<NodeId>) {
@@ -106,21 +141,44 @@ pub async fn keep_lease(node: NodeHandle, lease: Duration, info: NodeInfo) {
         match node.store.renew_lease(&node.id, lease).await {
             Ok(true) => node.membership.extend(asked, lease),
             Ok(false) => {
-                // Others may have taken the calls over: their actors end, and who asks finds the owner in the store.
-                tracing::warn!(node.id = %node.id, calls = node.directory.call_count(), "lease lost; letting go of all calls");
-                for call in node.directory.all_calls() {
-                    // `do_send`: an actor that is gone has let go already.
-                    call.do_send(super::call::LetGo);
-                }
-                if let Err(error) = node.enter(lease, &info).await {
+                if let Err(error) = return_with(&node, lease, &info).await {
                     tracing::warn!(node.id = %node.id, %error, "the node could not be entered anew");
                 }
             }
-            Err(error) => tracing::warn!(
-                node.id = %node.id, %error, owner = node.membership.may_own(), "the node's lease could not be renewed"
-            ),
+            Err(error) => {
+                tracing::debug!(
+                    node.id = %node.id, %error, owner = node.membership.may_own(), "the lease could not be renewed"
+                );
+                // Soon again: when the database is back, others must not take this node for dead.
+                turns.reset_after(RENEW_AGAIN.min(turns.period()));
+            }
         }
     }
+}
+
+/// The lease had run out. From the moment the node is entered anew nobody takes anything more from it: what others have
+/// taken until then is let go, and the rest (all of it, when nobody else could reach the database either) goes on.
+async fn return_with(node: &NodeHandle, lease: Duration, info: &NodeInfo) -> Result<(), StoreError> {
+    let asked = node.membership.now();
+    node.store.register_node(&node.id, lease, info).await?;
+    let held = node.directory.owned_calls();
+    let mut lost = 0;
+    for calls in held.chunks(BATCH_POSITIONS) {
+        let ids: Vec<CallId> = calls.iter().map(|(call, _)| call.clone()).collect();
+        let positions = node.store.positions_of(&ids).await?;
+        for (call, epoch) in calls {
+            let same = |now: u64| epoch.is_none_or(|epoch| epoch == now);
+            let still_ours = positions.get(call).is_some_and(|at| !at.open || (at.owner == node.id && same(at.epoch)));
+            if !still_ours && let Some(actor) = node.directory.call(call) {
+                lost += 1;
+                // `do_send`: an actor that is gone has let go already.
+                actor.do_send(super::call::LetGo);
+            }
+        }
+    }
+    tracing::warn!(node.id = %node.id, calls = held.len(), lost, "the lease had run out; entered anew");
+    node.membership.extend(asked, lease);
+    Ok(())
 }
 
 /// Watches which nodes live and tells them how far this node's calls have come, until the node ends.
@@ -139,11 +197,37 @@ pub async fn watch(node: NodeHandle) {
 }
 
 async fn look(node: &NodeHandle) {
-    let live: HashSet<NodeId> = match node.store.live_nodes().await {
-        Ok(live) => live.into_iter().map(|live| live.id).collect(),
+    let nodes = match tokio::time::timeout(LOOK_PATIENCE, node.store.live_nodes()).await {
+        Ok(Ok(nodes)) => nodes,
         // Not asked is not gone.
-        Err(error) => return tracing::debug!(node.id = %node.id, %error, "could not ask which nodes live"),
+        Ok(Err(error)) => {
+            tracing::debug!(node.id = %node.id, %error, "could not ask which nodes live");
+            let fault = match error {
+                StoreError::Overloaded => return,
+                StoreError::Unavailable { .. } => "unreachable",
+                _ => "refused",
+            };
+            node.degraded.observe(Dependency::Database, Some(fault));
+            return;
+        }
+        Err(_) => {
+            node.degraded.observe(Dependency::Database, Some("silent"));
+            return;
+        }
     };
+    let fault = (!node.store.health().is_up()).then_some("unreachable");
+    node.degraded.observe(Dependency::Database, fault);
+    let deaf = nodes.iter().filter(|other| !other.bus_up && other.id != node.id).map(|other| other.id.clone());
+    let deaf = node.membership.set_deaf(deaf.collect());
+    if !deaf.is_empty() {
+        // They will not hear the answer's question or not be heard: whoever waits for them is told now.
+        node.asks.retain(|_, (asked, _)| !deaf.contains(asked));
+    }
+    let mut live: HashSet<NodeId> = nodes.into_iter().map(|live| live.id).collect();
+    if node.degraded.is_without(Dependency::Database) {
+        // Nobody could renew a lease: that one has run out says nothing until everybody has had the time to.
+        live.extend(node.membership.live().iter().cloned());
+    }
     let gone: HashSet<NodeId> =
         node.membership.live().iter().filter(|known| !live.contains(*known) && **known != node.id).cloned().collect();
     node.membership.set_live(live);

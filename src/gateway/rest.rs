@@ -1,7 +1,8 @@
-//! REST: groups and their members with the service key, health, and how errors look over HTTP.
+//! REST: groups and their members with the service key, health, metrics, and how errors look over HTTP.
 
 pub mod groups;
 pub mod health;
+pub mod metrics;
 
 use actix_web::{
     HttpResponse, HttpResponseBuilder,
@@ -50,12 +51,13 @@ pub fn problem(refusal: &Refusal) -> HttpResponse {
 /// The longest body of a request.
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
-/// All routes below `/api/v1`, and health.
+/// All routes below `/api/v1`, health, and metrics.
 pub fn routes(config: &mut web::ServiceConfig) {
     config
         .app_data(web::PayloadConfig::new(MAX_BODY_BYTES))
         .route("/livez", web::get().to(health::livez))
         .route("/readyz", web::get().to(health::readyz))
+        .route("/metrics", web::get().to(metrics::metrics))
         .service(web::scope("/api/v1").configure(groups::routes).default_service(web::to(no_such_route)));
 }
 

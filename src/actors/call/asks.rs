@@ -7,14 +7,13 @@ use super::{CallActor, Job, LEASE_LOST, Reply};
 use crate::{
     actors::{
         Answer, Ask, Caller,
-        messages::{Attached, MissedSignal, Request, Resume, Standing},
+        messages::{Attached, MissedSignal, Request, Resume},
     },
-    clock,
     domain::{
         By, Command, Rejection,
         call::glare::{Clash, clash},
     },
-    wire::{CallObject, Frame, Refusal, frame::Writer, render},
+    wire::{Refusal, render},
 };
 
 impl CallActor {
@@ -130,25 +129,17 @@ impl CallActor {
     }
 
     pub(super) fn call_answer(&self) -> Answer {
-        Answer::Call(self.call_object())
-    }
-
-    pub(super) fn call_object(&self) -> Frame {
-        let mut out = Writer::with_capacity(1024);
-        out.value(&CallObject::new(&self.call, clock::now()));
-        out.done()
+        Answer::Call(self.known().call_object())
     }
 
     pub(super) fn attached(&mut self, caller: &Caller, resume: Option<Resume>) -> Answer {
-        // A device that knows nothing of the call is given the call object; only a ring must come as the event it is.
-        let rung = Standing::of(&self.call, &caller.user) == Standing::Rung;
-        let resume = resume.or_else(|| rung.then_some(Resume { seq: 0, sig: Some(0) }));
-        let mut missed = self.missed(&caller.user, resume);
+        let mut missed = self.missed_by_device(&caller.user, resume);
         if self.rebuilt && self.is_at(caller) && self.told_of_owner.insert(caller.user.clone()) {
             // Who was connected when the owner changed was told then; who comes now hears it first of all.
-            let frame = render::renegotiate(&self.call, self.epoch);
+            let frame = render::renegotiate(&self.call.id, self.epoch);
             missed.signals.insert(0, MissedSignal { sig: 0, frame, device: Some(caller.device.clone()) });
         }
-        Answer::Attached(Box::new(Attached { call: self.call_object(), missed }))
+        let call = self.known().call_object();
+        Answer::Attached(Box::new(Attached { call, missed, owner_knows: true }))
     }
 }

@@ -22,8 +22,11 @@ use actix::{Actor, ActorContext, AsyncContext, Context, Handler, SpawnHandle};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-pub(super) use self::publish::{MAX_GROUP_AUDIENCE, Prepared};
-use self::{history::History, relay::Relay};
+use self::relay::Relay;
+pub(super) use self::{
+    history::{History, Known},
+    publish::{MAX_GROUP_AUDIENCE, Prepared},
+};
 use super::{
     Answer, Caller, NodeHandle,
     messages::{RelaySignal, Request, Resume, SignalRequest},

@@ -99,6 +99,17 @@ pub struct NewOwner {
     pub frame: Frame,
 }
 
+/// How far a call has come, as the store says: its owner cannot.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+pub struct Stands {
+    pub call: CallId,
+    pub owner: NodeId,
+    pub epoch: u64,
+    pub seq: u64,
+    pub open: bool,
+}
+
 /// A session of the user.
 struct Member {
     session: SessionId,
@@ -107,7 +118,16 @@ struct Member {
     /// While the session is being attached: what happened meanwhile.
     holding: Option<Vec<Held>>,
     /// The same for single calls, whose owners could not be asked when the session was attached.
-    late: HashMap<CallId, Vec<Held>>,
+    late: HashMap<CallId, Late>,
+}
+
+/// A call of which a session is attached later than the others.
+#[derive(Default)]
+struct Late {
+    held: Vec<Held>,
+    /// The session has been told where the call stands, as read from the store, and hears its events. Signals wait:
+    /// those that were missed come first.
+    signals_only: bool,
 }
 
 /// A frame that waits until a session is attached.

@@ -24,8 +24,9 @@ use crate::{
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// After this without an answer the peer counts as silent. Shorter breaks connections when Redis forks or runs a slow
 /// command; longer lets messages vanish into a dead connection for longer.
-pub(super) const REPLY_TIMEOUT: Duration = Duration::from_secs(3);
-/// How often a connection is asked whether it is there. Together with [`REPLY_TIMEOUT`] this is how late silence is seen.
+pub(super) const REPLY_TIMEOUT: Duration = Duration::from_millis(1800);
+/// How often a connection is asked whether it is there. Together with [`REPLY_TIMEOUT`] this is how late silence is seen:
+/// within three seconds.
 pub(super) const PING_INTERVAL: Duration = Duration::from_secs(1);
 /// The first wait before another attempt. Less only heats a Redis that is just restarting.
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
