@@ -119,7 +119,9 @@ impl Node {
     /// Whether `node` is not known to be gone.
     pub(super) fn is_live(&self, node: &NodeId) -> bool {
         let live = self.membership.live();
-        live.is_empty() || live.contains(node)
+        // While nobody can be asked, one that came since the last look lives as far as is known.
+        let unknown = || self.degraded.is_without(Dependency::Database) && !self.membership.is_gone(node);
+        live.is_empty() || live.contains(node) || unknown()
     }
 
     /// Enters the node and takes its first lease.

@@ -34,12 +34,20 @@ pub struct ClusterBuilder {
     nodes: usize,
     backing: Backing,
     settings: Vec<(String, String)>,
+    /// Of single nodes, by number.
+    own_settings: Vec<(usize, String, String)>,
 }
 
 impl ClusterBuilder {
     /// A setting of every node, by its environment variable.
     pub fn set(mut self, name: &str, value: impl ToString) -> Self {
         self.settings.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// A setting of one node alone, by its number from 0.
+    pub fn set_on(mut self, node: usize, name: &str, value: impl ToString) -> Self {
+        self.own_settings.push((node, name.to_owned(), value.to_string()));
         self
     }
 
@@ -87,7 +95,9 @@ impl ClusterBuilder {
         }
         settings.extend(self.settings);
         let starting = (1..=self.nodes).map(|n| {
-            let (folder, realm, settings) = (folder.clone(), realm.clone(), settings.clone());
+            let (folder, realm, mut settings) = (folder.clone(), realm.clone(), settings.clone());
+            let own = self.own_settings.iter().filter(|(node, ..)| *node + 1 == n);
+            settings.extend(own.map(|(_, name, value)| (name.clone(), value.clone())));
             async move { TestNode::start(&format!("node-{n}"), &folder, realm, &settings).await }
         });
         let nodes = futures_util::future::join_all(starting).await;
@@ -107,7 +117,7 @@ pub struct TestCluster {
 impl TestCluster {
     /// One node on SQLite with the in-process bus: what a newcomer runs.
     pub fn embedded() -> ClusterBuilder {
-        ClusterBuilder { nodes: 1, backing: Backing::Embedded, settings: Vec::new() }
+        ClusterBuilder { nodes: 1, backing: Backing::Embedded, settings: Vec::new(), own_settings: Vec::new() }
     }
 
     /// Two nodes on PostgreSQL and Redis.
@@ -118,7 +128,12 @@ impl TestCluster {
     /// So many nodes on PostgreSQL and Redis.
     pub fn of(nodes: usize) -> ClusterBuilder {
         let (database, redis) = (Arc::new(postgres::Database::create()), redis::shared());
-        ClusterBuilder { nodes, backing: Backing::Cluster { database, redis }, settings: Vec::new() }
+        ClusterBuilder {
+            nodes,
+            backing: Backing::Cluster { database, redis },
+            settings: Vec::new(),
+            own_settings: Vec::new(),
+        }
     }
 
     /// A node by number, from 0, counted round: on a single node every number is that node.
