@@ -66,6 +66,8 @@ struct Mode {
     loss: Mutex<Option<Loss>>,
     /// The same as `loss.is_some()`, for those who ask often.
     on: AtomicBool,
+    /// It was away when last looked at.
+    away: AtomicBool,
     entered: AtomicU64,
 }
 
@@ -99,6 +101,7 @@ impl Degraded {
     ) -> Option<Change> {
         let mode = self.mode(dependency);
         let mut entry = lock(&mode.loss);
+        mode.away.store(fault.is_some(), Ordering::Release);
         match (&mut *entry, fault) {
             (None, None) => None,
             (None, Some(fault)) => {
@@ -128,6 +131,11 @@ impl Degraded {
     /// Whether the node does without it, or did until a moment ago.
     pub fn is_without(&self, dependency: Dependency) -> bool {
         self.mode(dependency).on.load(Ordering::Acquire)
+    }
+
+    /// Whether it was away when last looked at: to ask it for something would be in vain.
+    pub fn is_away(&self, dependency: Dependency) -> bool {
+        self.mode(dependency).away.load(Ordering::Acquire)
     }
 
     /// What the node does without now.

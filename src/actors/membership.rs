@@ -137,23 +137,33 @@ impl Node {
 pub async fn keep_lease(node: NodeHandle, lease: Duration, info: NodeInfo) {
     let mut turns = tokio::time::interval(lease.mul_f64(0.3));
     turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    // The lease had run out, and what was lost with it is not known yet.
+    let mut returning = false;
     loop {
         turns.tick().await;
         let asked = node.membership.now();
-        match node.store.renew_lease(&node.id, lease).await {
-            Ok(true) => node.membership.extend(asked, lease),
+        let renewed = match returning {
+            true => Ok(false),
+            false => node.store.renew_lease(&node.id, lease).await,
+        };
+        let outcome = match renewed {
+            Ok(true) => {
+                node.membership.extend(asked, lease);
+                Ok(())
+            }
             Ok(false) => {
-                if let Err(error) = return_with(&node, lease, &info).await {
-                    tracing::warn!(node.id = %node.id, %error, "the node could not be entered anew");
-                }
+                let outcome = return_with(&node, lease, &info).await;
+                returning = outcome.is_err();
+                outcome
             }
-            Err(error) => {
-                tracing::debug!(
-                    node.id = %node.id, %error, owner = node.membership.may_own(), "the lease could not be renewed"
-                );
-                // Soon again: when the database is back, others must not take this node for dead.
-                turns.reset_after(RENEW_AGAIN.min(turns.period()));
-            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = outcome {
+            tracing::debug!(
+                node.id = %node.id, %error, owner = node.membership.may_own(), "the lease could not be renewed"
+            );
+            // Soon again: when the database is back, others must not take this node for dead.
+            turns.reset_after(RENEW_AGAIN.min(turns.period()));
         }
     }
 }

@@ -134,7 +134,12 @@ impl UserActor {
                 Ok(Answer::Missed(missed)) => actor.fill(&call, missed, ctx),
                 Ok(_) => {}
                 Err(refusal) => {
-                    tracing::warn!(call.id = %call, user.id = %actor.user, error = %refusal.message, "missing events not found");
+                    let why = &*refusal.message;
+                    if refusal.retryable {
+                        tracing::debug!(call.id = %call, user.id = %actor.user, why, "missing events not found yet");
+                    } else {
+                        tracing::warn!(call.id = %call, user.id = %actor.user, why, "missing events not found");
+                    }
                     let latest = |tracked: &&mut Tracked| tracked.asked == this && tracked.repairing.is_some();
                     let Some(tracked) = actor.calls.get_mut(&call).filter(latest) else { return };
                     if refusal.retryable {

@@ -4,6 +4,7 @@ mod database;
 mod forwarder;
 mod metrics;
 mod one_node;
+mod owner_dies;
 mod redis;
 
 use std::time::{Duration, Instant};

@@ -153,3 +153,24 @@ async fn a_redis_that_comes_and_goes_is_lost_once() {
     redis.start_again();
     expect_whole(&cluster, 0, "redis").await;
 }
+
+#[tokio::test]
+async fn a_ring_that_comes_by_the_database_does_not_disturb_who_talks() {
+    let (cluster, redis) = on_own_redis().await;
+    let history = History::default();
+    let (alice, bob, call) = talk(&cluster, 0).await;
+    let dave = cluster.connect(0, "dave", "phone").await;
+    redis.kill();
+    expect_loss(&cluster, 1, "redis").await;
+    let ring = history.start(&dave, &["bob"]).await;
+    change(&history, &alice, &call, &[true]).await;
+    expect_changes(&bob, &call, "alice", &[true]).await;
+    bob.expect_none("call:incoming", BY_DATABASE).await;
+    redis.start_again();
+    dave.expect_within(BY_DATABASE * 2, "call:busy", |e| e["callId"] == *ring && e["userId"] == "bob").await;
+    dave.expect_end(&ring, "busy").await;
+    for node in 0..2 {
+        expect_whole(&cluster, node, "redis").await;
+    }
+    bob.expect_none_where("call:incoming", Duration::ZERO, |e| call_of(e) == Some(&ring)).await;
+}
