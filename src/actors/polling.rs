@@ -40,7 +40,7 @@ pub async fn run(node: NodeHandle) {
     let mut turns = tokio::time::interval(LOOK_EVERY);
     turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut was_up = true;
-    let mut said = Said { up: true, at: clock::monotonic() };
+    let mut said = Said { up: Some(true), at: clock::monotonic() };
     let mut next_poll = clock::monotonic();
     loop {
         turns.tick().await;
@@ -77,21 +77,24 @@ pub async fn run(node: NodeHandle) {
     }
 }
 
-/// What the node's row says.
+/// What the node's row says; `up` is not known after a try that failed.
 struct Said {
-    up: bool,
+    up: Option<bool>,
     at: Instant,
 }
 
 /// Lets the other nodes know whether they hear from this one.
 async fn say(node: &NodeHandle, up: bool, said: &mut Said) {
     let now = clock::monotonic();
-    if up == said.up && (up || now.duration_since(said.at) < SAY_AGAIN) {
+    if said.up == Some(up) && (up || now.duration_since(said.at) < SAY_AGAIN) {
         return;
     }
     match tokio::time::timeout(SAY_PATIENCE, node.store.set_bus_up(&node.id, up)).await {
-        Ok(Ok(())) => *said = Said { up, at: now },
-        _ => tracing::debug!(node.id = %node.id, "others could not be told whether the bus is up"),
+        Ok(Ok(())) => *said = Said { up: Some(up), at: now },
+        _ => {
+            said.up = None;
+            tracing::debug!(node.id = %node.id, "others could not be told whether the bus is up");
+        }
     }
 }
 
