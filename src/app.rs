@@ -8,7 +8,7 @@ use anyhow::Context;
 use dashmap::DashMap;
 
 use crate::{
-    actors::{Node, NodeHandle, inbox::Inbox, membership, node, sweepers},
+    actors::{Node, NodeHandle, inbox::Inbox, membership, node, polling, sweepers},
     clock,
     cluster::{
         bus::{Bus, BusLimits},
@@ -89,6 +89,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     tokio::task::spawn_local(sweepers::run(node.clone()));
     tokio::task::spawn_local(membership::keep_lease(node.clone(), settings.node_lease, info));
     tokio::task::spawn_local(membership::watch(node.clone()));
+    tokio::task::spawn_local(polling::run(node.clone()));
     tracing::info!(address = %address, node.id = %id, version = env!("CARGO_PKG_VERSION"), "listening");
     if settings.dev {
         print_links(&settings, &address.to_string());

@@ -238,6 +238,23 @@ impl Directory {
         recent.map(|entry| (entry.key().clone(), entry.value().epoch, entry.value().seq)).collect()
     }
 
+    /// The calls whose actors are here, each with the epoch it was last heard to have.
+    pub fn owned_calls(&self) -> Vec<(CallId, Option<u64>)> {
+        let calls: Vec<CallId> = self.calls.iter().map(|entry| entry.key().clone()).collect();
+        let epoch = |call: &CallId| self.positions.get(call).map(|entry| entry.value().epoch);
+        calls.into_iter().map(|call| (call.clone(), epoch(&call))).collect()
+    }
+
+    /// The ids of everybody with a session here.
+    pub fn all_user_ids(&self) -> Vec<UserId> {
+        self.users.iter().map(|entry| entry.key().clone()).collect()
+    }
+
+    /// The calls that users here are told of, and these users.
+    pub fn all_followed(&self) -> Vec<(CallId, Vec<UserId>)> {
+        self.followed.iter().map(|entry| (entry.key().clone(), entry.value().users.clone())).collect()
+    }
+
     /// The actors of this node's calls.
     pub fn all_calls(&self) -> Vec<Addr<CallActor>> {
         self.calls.iter().map(|entry| entry.value().addr.clone()).collect()

@@ -8,7 +8,7 @@ use std::{
     collections::HashSet,
     sync::{
         Arc, RwLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -16,11 +16,11 @@ use std::{
 use futures_util::StreamExt;
 use rand::seq::SliceRandom;
 
-use super::{Node, NodeHandle, call::NodesGone, messages::ToNode};
+use super::{Node, NodeHandle, call::NodesGone, degraded::Dependency, messages::ToNode};
 use crate::{
     clock,
     domain::{CallId, NodeId},
-    store::NodeInfo,
+    store::{BATCH_POSITIONS, NodeInfo, StoreError},
 };
 
 /// How often the owner of calls tells the other nodes how far they have come. A lost last message is noticed after at
@@ -30,6 +30,12 @@ const DIGEST_EVERY: Duration = Duration::from_secs(2);
 const DIGEST_FOR: Duration = Duration::from_secs(10);
 /// Calls of dead owners that are claimed at once: what the store's connections have to do, and a little more.
 const ADOPT_AT_ONCE: usize = 16;
+/// How soon after a failure the lease is renewed again. Longer than a moment, or a database that comes back is flooded;
+/// as long as [`super::degraded::HOLD`], and nodes that live are taken for dead when it is back.
+const RENEW_AGAIN: Duration = Duration::from_millis(500);
+/// How long the database may take to say which nodes live, before it counts as silent. Less, and a slow disk is an outage;
+/// more, and an outage is seen late.
+const LOOK_PATIENCE: Duration = Duration::from_secs(3);
 /// Calls in one digest message.
 const DIGEST_CALLS: usize = 500;
 
@@ -43,6 +49,10 @@ pub struct Membership {
     live: RwLock<Arc<HashSet<NodeId>>>,
     /// Nodes that lived and do so no more. A node that is new here is neither.
     gone: RwLock<HashSet<NodeId>>,
+    /// Other nodes that live and say that their bus is down.
+    deaf: RwLock<HashSet<NodeId>>,
+    /// The same as `!deaf.is_empty()`: asked for every signal to another node.
+    any_deaf: AtomicBool,
 }
 
 impl Default for Membership {
@@ -53,6 +63,8 @@ impl Default for Membership {
             lost: AtomicU64::new(0),
             live: RwLock::default(),
             gone: RwLock::default(),
+            deaf: RwLock::default(),
+            any_deaf: AtomicBool::new(false),
         }
     }
 }
@@ -88,6 +100,25 @@ impl Membership {
         self.gone.read().unwrap_or_else(std::sync::PoisonError::into_inner).contains(node)
     }
 
+    /// Whether the node lives and has said that its bus is down.
+    pub fn is_deaf(&self, node: &NodeId) -> bool {
+        self.any_deaf() && self.deaf.read().unwrap_or_else(std::sync::PoisonError::into_inner).contains(node)
+    }
+
+    /// Whether any other living node has said so.
+    pub fn any_deaf(&self) -> bool {
+        self.any_deaf.load(Ordering::Acquire)
+    }
+
+    /// Returns those that were not when last asked.
+    fn set_deaf(&self, now: HashSet<NodeId>) -> HashSet<NodeId> {
+        let mut deaf = self.deaf.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let new = now.difference(&deaf).cloned().collect();
+        self.any_deaf.store(!now.is_empty(), Ordering::Release);
+        *deaf = now;
+        new
+    }
+
     fn set_live(&self, live: HashSet<NodeId>) {
         let mut gone = self.gone.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         gone.extend(self.live().iter().cloned());
@@ -101,7 +132,9 @@ impl Node {
     /// Whether `node` is not known to be gone.
     pub(super) fn is_live(&self, node: &NodeId) -> bool {
         let live = self.membership.live();
-        live.is_empty() || live.contains(node)
+        // While nobody can be asked, one that came since the last look lives as far as is known.
+        let unknown = || self.degraded.is_without(Dependency::Database) && !self.membership.is_gone(node);
+        live.is_empty() || live.contains(node) || unknown()
     }
 
     /// Enters the node and takes its first lease.
@@ -117,29 +150,62 @@ impl Node {
 pub async fn keep_lease(node: NodeHandle, lease: Duration, info: NodeInfo) {
     let mut turns = tokio::time::interval(lease.mul_f64(0.3));
     turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    // The lease had run out, and what was lost with it is not known yet.
+    let mut returning = false;
     loop {
         turns.tick().await;
         let asked = node.membership.now();
-        match node.store.renew_lease(&node.id, lease).await {
-            Ok(true) => node.membership.extend(asked, lease),
-            Ok(false) => {
-                // Others may have taken the calls over: their actors end, and who asks finds the owner in the store.
-                tracing::warn!(node.id = %node.id, calls = node.directory.call_count(), "lease lost; letting go of all calls");
-                // Before they are listed: an actor that is listed later is told by who lists it (`Node::start_call`).
-                node.membership.lost.fetch_add(1, Ordering::AcqRel);
-                for call in node.directory.all_calls() {
-                    // `do_send`: an actor that is gone has let go already.
-                    call.do_send(super::call::LetGo);
-                }
-                if let Err(error) = node.enter(lease, &info).await {
-                    tracing::warn!(node.id = %node.id, %error, "the node could not be entered anew");
-                }
+        let renewed = match returning {
+            true => Ok(false),
+            false => node.store.renew_lease(&node.id, lease).await,
+        };
+        let outcome = match renewed {
+            Ok(true) => {
+                node.membership.extend(asked, lease);
+                Ok(())
             }
-            Err(error) => tracing::warn!(
-                node.id = %node.id, %error, owner = node.membership.may_own(), "the node's lease could not be renewed"
-            ),
+            Ok(false) => {
+                let outcome = return_with(&node, lease, &info).await;
+                returning = outcome.is_err();
+                outcome
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = outcome {
+            tracing::debug!(
+                node.id = %node.id, %error, owner = node.membership.may_own(), "the lease could not be renewed"
+            );
+            // Soon again: when the database is back, others must not take this node for dead.
+            turns.reset_after(RENEW_AGAIN.min(turns.period()));
         }
     }
+}
+
+/// The lease had run out. From the moment the node is entered anew nobody takes anything more from it: what others have
+/// taken until then is let go, and the rest (all of it, when nobody else could reach the database either) goes on.
+async fn return_with(node: &NodeHandle, lease: Duration, info: &NodeInfo) -> Result<(), StoreError> {
+    let asked = node.membership.now();
+    node.store.register_node(&node.id, lease, info).await?;
+    // Before they are listed: an actor that is listed later is told by who lists it (`Node::start_call`).
+    node.membership.lost.fetch_add(1, Ordering::AcqRel);
+    let held = node.directory.owned_calls();
+    let mut lost = 0;
+    for calls in held.chunks(BATCH_POSITIONS) {
+        let ids: Vec<CallId> = calls.iter().map(|(call, _)| call.clone()).collect();
+        let positions = node.store.positions_of(&ids).await?;
+        for (call, epoch) in calls {
+            let same = |now: u64| epoch.is_none_or(|epoch| epoch == now);
+            let still_ours = positions.get(call).is_some_and(|at| at.owner == node.id && same(at.epoch));
+            if !still_ours && let Some(actor) = node.directory.call(call) {
+                lost += 1;
+                // `do_send`: an actor that is gone has let go already.
+                actor.do_send(super::call::LetGo);
+            }
+        }
+    }
+    tracing::warn!(node.id = %node.id, calls = held.len(), lost, "the lease had run out; entered anew");
+    node.membership.extend(asked, lease);
+    Ok(())
 }
 
 /// Watches which nodes live and tells them how far this node's calls have come, until the node ends.
@@ -158,11 +224,37 @@ pub async fn watch(node: NodeHandle) {
 }
 
 async fn look(node: &NodeHandle) {
-    let live: HashSet<NodeId> = match node.store.live_nodes().await {
-        Ok(live) => live.into_iter().map(|live| live.id).collect(),
+    let nodes = match tokio::time::timeout(LOOK_PATIENCE, node.store.live_nodes()).await {
+        Ok(Ok(nodes)) => nodes,
         // Not asked is not gone.
-        Err(error) => return tracing::debug!(node.id = %node.id, %error, "could not ask which nodes live"),
+        Ok(Err(error)) => {
+            tracing::debug!(node.id = %node.id, %error, "could not ask which nodes live");
+            let fault = match error {
+                StoreError::Overloaded => return,
+                StoreError::Unavailable { .. } => "unreachable",
+                _ => "refused",
+            };
+            node.degraded.observe(Dependency::Database, Some(fault));
+            return;
+        }
+        Err(_) => {
+            node.degraded.observe(Dependency::Database, Some("silent"));
+            return;
+        }
     };
+    let fault = (!node.store.health().is_up()).then_some("unreachable");
+    node.degraded.observe(Dependency::Database, fault);
+    let deaf = nodes.iter().filter(|other| !other.bus_up && other.id != node.id).map(|other| other.id.clone());
+    let deaf = node.membership.set_deaf(deaf.collect());
+    if !deaf.is_empty() {
+        // They will not hear the answer's question or not be heard: whoever waits for them is told now.
+        node.asks.retain(|_, (asked, _)| !deaf.contains(asked));
+    }
+    let mut live: HashSet<NodeId> = nodes.into_iter().map(|live| live.id).collect();
+    if node.degraded.is_without(Dependency::Database) {
+        // Nobody could renew a lease: that one has run out says nothing until everybody has had the time to.
+        live.extend(node.membership.live().iter().cloned());
+    }
     let gone: HashSet<NodeId> =
         node.membership.live().iter().filter(|known| !live.contains(*known) && **known != node.id).cloned().collect();
     node.membership.set_live(live);

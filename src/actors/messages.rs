@@ -99,13 +99,17 @@ pub struct MissedSignal {
 impl Missed {
     /// The frames for one device, in order.
     pub fn for_device(&self, device: &DeviceId) -> Vec<Frame> {
-        let signals = self.signals.iter().filter(|s| s.device.as_ref().is_none_or(|d| d == device));
         self.snapshot
             .iter()
             .cloned()
             .chain(self.items.iter().map(|item| item.for_device(device).clone()))
-            .chain(signals.map(|s| s.frame.clone()))
+            .chain(self.signals_for(device))
             .collect()
+    }
+
+    /// The signals for one device, in order.
+    pub fn signals_for<'a>(&'a self, device: &'a DeviceId) -> impl Iterator<Item = Frame> + 'a {
+        self.signals.iter().filter(move |s| s.device.as_ref().is_none_or(|d| d == device)).map(|s| s.frame.clone())
     }
 }
 
@@ -115,6 +119,14 @@ pub struct Attached {
     /// The call object.
     pub call: Frame,
     pub missed: Missed,
+    /// The owner has answered, and knows where the device is. Else this was read from the store: the owner is still to
+    /// be told, and has the signals.
+    #[serde(default = "yes")]
+    pub owner_knows: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// Where a user stands in a call, as far as their node must know.

@@ -5,6 +5,7 @@
 //! node, an actor or the bus may be lost at any moment.
 
 pub mod call;
+pub mod degraded;
 pub mod directory;
 pub mod handoff;
 pub mod inbox;
@@ -13,6 +14,8 @@ pub mod membership;
 pub mod messages;
 pub mod node;
 pub mod outbox;
+pub mod polling;
+mod reader;
 pub mod router;
 pub mod start;
 pub mod sweepers;

@@ -16,13 +16,19 @@ use tokio::sync::{Mutex, oneshot};
 
 use super::{
     Answer,
+    degraded::Degraded,
     directory::Directory,
     membership::Membership,
     messages::{Delivery, ItemHead, Receipt, SignalDelivery, SignalHead, ToNode, ToUser},
 };
 use crate::{
-    cluster::{bus::Bus, envelope},
+    clock,
+    cluster::{
+        bus::{Bus, BusFault, BusHealth},
+        envelope,
+    },
     domain::{CallId, NodeId, Rules, UserId, busy::BusyPolicy},
+    metrics::Metrics,
     store::Store,
     wire::{Frame, Refusal},
 };
@@ -42,6 +48,9 @@ pub struct Node {
     pub rules: Rules,
     pub busy_policy: BusyPolicy,
     pub membership: Membership,
+    /// What the node does without now.
+    pub degraded: Degraded,
+    pub metrics: Metrics,
     /// New calls are refused: the node is leaving.
     pub draining: AtomicBool,
     bus: OnceLock<Arc<dyn Bus>>,
@@ -63,6 +72,8 @@ impl Node {
             rules,
             busy_policy,
             membership: Membership::default(),
+            degraded: Degraded::default(),
+            metrics: Metrics::default(),
             draining: AtomicBool::new(false),
             bus: OnceLock::new(),
             arbiters: RwLock::default(),
@@ -113,6 +124,24 @@ impl Node {
 
     pub(super) fn next_ask(&self) -> u64 {
         self.next_ask.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether the bus is there.
+    pub fn bus_health(&self) -> BusHealth {
+        let starting = BusHealth::Down { since: clock::monotonic(), fault: BusFault::Starting };
+        self.bus().map_or(starting, |bus| bus.health())
+    }
+
+    /// Whether a question to that node can be answered, as far as is known: both must have their bus. `Err` is what
+    /// who asks is told, at once rather than after a timeout.
+    pub(super) fn reach(&self, node: &NodeId) -> Result<(), Refusal> {
+        if !self.bus_health().is_up() {
+            return Err(Refusal::unavailable("the bus to the call's owner is down"));
+        }
+        if self.membership.is_deaf(node) {
+            return Err(Refusal::unavailable("the call's owner has lost its bus"));
+        }
+        Ok(())
     }
 
     /// Sends to another node. Loss is noticed by whoever waits for an answer.

@@ -56,6 +56,9 @@ impl Node {
             });
         }
         if let Some(owner) = self.directory.owner(&call).filter(|owner| *owner != self.id && self.is_live(owner)) {
+            if let Err(unreachable) = self.reach(&owner) {
+                return Box::pin(async move { node.read_call(&call, Some(&caller), ask, unreachable).await });
+            }
             let sent = self.ask_node(&owner, &call, command, caller.clone(), ask.clone(), 0);
             return Box::pin(async move {
                 match node.answer_of(sent).await {
@@ -94,6 +97,9 @@ impl Node {
                     self.directory.remove_call(call, &addr);
                 }
                 Place::There(owner) if hops < MAX_HOPS => {
+                    if let Err(unreachable) = self.reach(&owner) {
+                        return self.read_call(call, Some(&caller), ask, unreachable).await;
+                    }
                     let sent = self.ask_node(&owner, call, command, caller.clone(), ask.clone(), hops + 1);
                     if let Some(outcome) = self.answer_of(sent).await {
                         return outcome;
@@ -118,7 +124,10 @@ impl Node {
         }
         match self.locate(call).await? {
             Place::Here(addr) => Ok(receive(get(&addr)).await.transpose()?),
-            Place::There(_) => Ok(None),
+            Place::There(owner) => match self.reach(&owner) {
+                Ok(()) => Ok(None),
+                Err(unreachable) => self.read_call(call, None, Ask::Get, unreachable).await.map(Some),
+            },
         }
     }
 
@@ -216,6 +225,9 @@ impl Node {
 
     fn signal_to(self: &Arc<Self>, owner: &NodeId, request: SignalRequest) {
         let Receipt::Here { id, session, .. } = &request.receipt else { return };
+        if let Err(unreachable) = self.reach(owner) {
+            return self.settle(&request.receipt, Err(unreachable));
+        }
         let asked = id.as_ref().map(|_| self.expect_answer(owner));
         let body = ToNode::Signal {
             call: request.call.clone(),
@@ -319,6 +331,7 @@ impl Node {
             return Err(Refusal::new(ErrorCode::Internal, "the call cannot be rebuilt"));
         };
         if claimed {
+            self.metrics.takeovers.inc();
             tracing::info!(call.id = %call, node.id = %self.id, epoch, seq = state.seq, "call taken over");
         }
         let actor = CallActor::rebuilt(self.clone(), state, history, epoch);

@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use super::{
     Answer, Ask, Caller, Node,
-    call::{CallActor, Prepared, call_object},
+    call::{CallActor, DATABASE_AWAY, Prepared, call_object},
+    degraded::Dependency,
     keyed::{CommandKey, keyed},
 };
 use crate::{
@@ -71,6 +72,9 @@ impl Node {
     async fn begin(self: &Arc<Self>, mut request: StartRequest) -> Result<Answer, Refusal> {
         if self.is_draining() {
             return Err(Refusal::unavailable("the node is leaving; try another"));
+        }
+        if self.degraded.is_away(Dependency::Database) {
+            return Err(Refusal::unavailable(DATABASE_AWAY));
         }
         let members = self.members_for(&mut request).await?;
         let mut slot = Slot::of(&request.start);

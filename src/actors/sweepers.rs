@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use super::{CloseCause, NodeHandle};
+use super::{CloseCause, NodeHandle, degraded::Dependency};
 
 /// How often actors are looked after. More often is work for nothing; less often leaves a ring without its timer.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -33,6 +33,10 @@ pub async fn run(node: NodeHandle) {
             // Its sessions would hear of nothing any more: they come back and are attached to the next one.
             tracing::warn!(user.id = %user, node.id = %node.id, "user actor found dead; closing its sessions");
             session.close(CloseCause::TryAgain);
+        }
+        if node.degraded.is_without(Dependency::Database) {
+            // Nobody could renew a lease: that one has run out says nothing until everybody has had the time to.
+            continue;
         }
         match node.store.calls_of_dead_owners(TAKE_AT_ONCE).await {
             Ok(calls) => {

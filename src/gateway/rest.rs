@@ -1,8 +1,10 @@
-//! REST: calls with users' tokens, groups and their members with the service key, health, and how errors look over HTTP.
+//! REST: calls with users' tokens, groups and their members with the service key, health, metrics, and how errors look
+//! over HTTP.
 
 pub mod calls;
 pub mod groups;
 pub mod health;
+pub mod metrics;
 
 use actix_web::{
     HttpResponse, HttpResponseBuilder,
@@ -51,12 +53,13 @@ pub fn problem(refusal: &Refusal) -> HttpResponse {
 /// The longest body of a request, but where more is said.
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
-/// All routes below `/api/v1`, and health.
+/// All routes below `/api/v1`, health, and metrics.
 pub fn routes(config: &mut web::ServiceConfig) {
     config
         .app_data(web::PayloadConfig::new(MAX_BODY_BYTES))
         .route("/livez", web::get().to(health::livez))
         .route("/readyz", web::get().to(health::readyz))
+        .route("/metrics", web::get().to(metrics::metrics))
         .service(
             web::scope("/api/v1")
                 .configure(calls::routes)

@@ -19,6 +19,13 @@ pub enum Health {
     },
 }
 
+impl Health {
+    /// True when [`Health::Up`].
+    pub const fn is_up(self) -> bool {
+        matches!(self, Self::Up)
+    }
+}
+
 /// The connections of one purpose: readers, the writer, the lease. Up while one of them stands.
 pub(super) struct Lane {
     name: &'static str,
@@ -36,7 +43,8 @@ impl Lane {
     pub fn on_connected(&self) {
         self.connected.fetch_add(1, Ordering::SeqCst);
         if let Some(since) = self.down_since().take() {
-            tracing::info!(lane = self.name, down_secs = since.elapsed().as_secs(), "the database is back");
+            // The node says it once for all lanes (`actors/degraded.rs`).
+            tracing::debug!(lane = self.name, down_secs = since.elapsed().as_secs(), "connected again");
         }
     }
 
@@ -53,7 +61,7 @@ impl Lane {
         let mut down_since = self.down_since();
         if down_since.is_none() {
             *down_since = Some(clock::monotonic());
-            tracing::warn!(lane = self.name, why, "the database is away");
+            tracing::debug!(lane = self.name, why, "no connection can be made");
         }
     }
 

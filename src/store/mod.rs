@@ -30,6 +30,7 @@ mod models;
 mod nodes;
 mod open_calls;
 mod pool;
+mod positions;
 mod postgres;
 mod queue;
 mod refusals;
@@ -58,6 +59,7 @@ pub use health::Health;
 pub use migrate::migrate;
 pub use nodes::{LiveNode, NodeInfo};
 pub use open_calls::OpenCall;
+pub use positions::{BATCH_POSITIONS, Position};
 pub use types::{CommandId, is_keyed};
 pub use writer::WriterStats;
 
@@ -148,7 +150,13 @@ impl Store {
 
     /// Writes the events and what derives from them, in one transaction with whatever else waits. See [`CommitOutcome`]
     /// for refusals; an error with an unknown outcome is settled by the same commit again, with its command id.
+    ///
+    /// Refused at once when the lease's connection, which is used every second, has found the database away: the writer's
+    /// own may be dead without its having noticed, and would then pursue this commit for seconds.
     pub async fn commit(&self, commit: Commit) -> Result<CommitOutcome, StoreError> {
+        if self.inner.leases.lane().is_down() {
+            return Err(StoreError::Unavailable { unknown_outcome: false });
+        }
         self.inner.writer.commit(commit).await
     }
 

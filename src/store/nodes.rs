@@ -31,6 +31,8 @@ pub struct LiveNode {
     pub info: NodeInfo,
     pub started_at: Timestamp,
     pub lease_until: Timestamp,
+    /// It says that it reaches other nodes over the bus.
+    pub bus_up: bool,
 }
 
 impl Store {
@@ -83,21 +85,42 @@ impl Store {
         self.lease(end).await
     }
 
+    /// Says for the others whether this node reaches them over the bus.
+    pub async fn set_bus_up(&self, id: &NodeId, up: bool) -> Result<(), StoreError> {
+        let id = id.clone();
+        let set = move |conn: &mut Conn| {
+            with_conn!(conn, |c| {
+                diesel::update(nodes::table.filter(nodes::id.eq(id.as_str()).and(nodes::bus_up.ne(up))))
+                    .set(nodes::bus_up.eq(up))
+                    .execute(c)?
+            });
+            Ok(())
+        };
+        self.lease(set).await
+    }
+
     /// The nodes whose lease is good.
     pub async fn live_nodes(&self) -> Result<Vec<LiveNode>, StoreError> {
-        type Row = (String, String, Option<String>, StoredTime, StoredTime);
+        type Row = (String, String, Option<String>, StoredTime, StoredTime, bool);
         let load = |conn: &mut Conn| {
             let rows: Vec<Row> = with_conn!(conn, |c| {
                 nodes::table
                     .filter(nodes::lease_until.gt(DbNow::now()))
                     .order(nodes::id)
-                    .select((nodes::id, nodes::version, nodes::address, nodes::started_at, nodes::lease_until))
+                    .select((
+                        nodes::id,
+                        nodes::version,
+                        nodes::address,
+                        nodes::started_at,
+                        nodes::lease_until,
+                        nodes::bus_up,
+                    ))
                     .load(c)?
             });
-            let live = rows.into_iter().map(|(id, version, address, started_at, lease_until)| {
+            let live = rows.into_iter().map(|(id, version, address, started_at, lease_until, bus_up)| {
                 let id = NodeId::new(id).map_err(|_| Fault::Unreadable("a node's id"))?;
                 let info = NodeInfo { version, address };
-                Ok(LiveNode { id, info, started_at: started_at.0, lease_until: lease_until.0 })
+                Ok(LiveNode { id, info, started_at: started_at.0, lease_until: lease_until.0, bus_up })
             });
             live.collect()
         };

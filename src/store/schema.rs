@@ -9,6 +9,7 @@ diesel::table! {
         address -> Nullable<Text>,
         started_at -> DbTime,
         lease_until -> DbTime,
+        bus_up -> Bool,
     }
 }
 

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{CallObject, Frame, call_object::ParticipantObject, frame::Writer};
-use crate::domain::{Call, DeviceId, Event, Recorded, Timestamp, UserId};
+use crate::domain::{Call, CallId, DeviceId, Event, Recorded, Timestamp, UserId};
 
 /// One event for one user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,9 +72,9 @@ pub fn snapshot(call: &Call, now: Timestamp) -> Frame {
 }
 
 /// The owner of the call has changed, and signals under way were lost.
-pub fn renegotiate(call: &Call, epoch: u64) -> Frame {
+pub fn renegotiate(call: &CallId, epoch: u64) -> Frame {
     let mut out = Writer::with_capacity(96);
-    out.raw("{\"event\":\"call:renegotiate\",\"data\":{\"callId\":").value(&call.id).field("epoch", &epoch).raw("}}");
+    out.raw("{\"event\":\"call:renegotiate\",\"data\":{\"callId\":").value(call).field("epoch", &epoch).raw("}}");
     out.done()
 }
 

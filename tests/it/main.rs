@@ -18,6 +18,7 @@ mod bus;
 mod calls_one_node;
 mod calls_two_nodes;
 mod config;
+mod degraded;
 mod drain;
 mod faults;
 mod fixtures;

@@ -8,22 +8,14 @@ use crate::{
     actors::{
         Answer, Ask, Caller,
         keyed::CommandKey,
-        messages::{Attached, MissedSignal, Request, Resume, Standing},
+        messages::{Attached, MissedSignal, Request, Resume},
     },
-    clock,
     domain::{
-        By, Call, Command, Rejection, Timestamp,
+        By, Command, Rejection,
         call::glare::{Clash, clash},
     },
-    wire::{CallObject, Frame, Refusal, frame::Writer, render},
+    wire::{Refusal, render},
 };
-
-/// The call object.
-pub(in crate::actors) fn call_object(call: &Call, now: Timestamp) -> Frame {
-    let mut out = Writer::with_capacity(1024);
-    out.value(&CallObject::new(call, now));
-    out.done()
-}
 
 impl CallActor {
     pub(super) fn perform_ask(&mut self, request: Request, found: LookedUp, ctx: &mut Context<Self>) {
@@ -162,23 +154,17 @@ impl CallActor {
     }
 
     pub(super) fn call_answer(&self) -> Answer {
-        Answer::Call(self.call_object())
-    }
-
-    pub(super) fn call_object(&self) -> Frame {
-        call_object(&self.call, clock::now())
+        Answer::Call(self.known().call_object())
     }
 
     pub(super) fn attached(&mut self, caller: &Caller, resume: Option<Resume>) -> Answer {
-        // A device that knows nothing of the call is given the call object; only a ring must come as the event it is.
-        let rung = Standing::of(&self.call, &caller.user) == Standing::Rung;
-        let resume = resume.or_else(|| rung.then_some(Resume { seq: 0, sig: Some(0) }));
-        let mut missed = self.missed(&caller.user, resume);
+        let mut missed = self.missed_by_device(&caller.user, resume);
         if self.rebuilt && self.is_at(caller) && self.told_of_owner.insert(caller.user.clone()) {
             // Who was connected when the owner changed was told then; who comes now hears it first of all.
-            let frame = render::renegotiate(&self.call, self.relay.epoch);
+            let frame = render::renegotiate(&self.call.id, self.relay.epoch);
             missed.signals.insert(0, MissedSignal { sig: 0, frame, device: Some(caller.device.clone()) });
         }
-        Answer::Attached(Box::new(Attached { call: self.call_object(), missed }))
+        let call = self.known().call_object();
+        Answer::Attached(Box::new(Attached { call, missed, owner_knows: true }))
     }
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use uuid::Uuid;
 
-use super::{CallActor, Caller, RETRY_TIMER, Reply, asks::call_object, publish::Prepared, relay::Relay};
+use super::{CallActor, Caller, RETRY_TIMER, Reply, call_object, publish::Prepared, relay::Relay};
 use crate::{
     actors::{Answer, keyed},
     clock,

@@ -1,13 +1,14 @@
-//! The recent events of a call, and the state before them, so that what a user missed can be told exactly.
+//! The recent events of a call, and the state before them, so that what a user missed can be told exactly: by the call's
+//! actor, or by whoever has read them from the store.
 
 use std::{collections::VecDeque, sync::Arc};
 
 use super::CallActor;
 use crate::{
-    actors::messages::{Missed, Resume, Standing},
+    actors::messages::{Missed, MissedSignal, Resume, Standing},
     clock,
-    domain::{Call, CallId, Recorded, UserId, call::evolve},
-    wire::render,
+    domain::{Call, CallId, NodeId, Recorded, Timestamp, UserId, call::evolve},
+    wire::{CallObject, Frame, frame::Writer, render},
 };
 
 /// How many events are kept in memory. Fewer: a client that was away for long gets a snapshot in place of its events;
@@ -17,14 +18,14 @@ const KEPT: usize = 256;
 const MAX_REPLAYED: usize = 100;
 
 /// Events in order, and the state they begin from.
-pub(super) struct History {
+pub(in crate::actors) struct History {
     /// The state before `events`; `None`: they begin at the beginning.
     base: Option<Arc<Call>>,
     events: VecDeque<Recorded>,
 }
 
 impl History {
-    pub(super) fn of(events: Vec<Recorded>) -> Self {
+    pub(in crate::actors) fn of(events: Vec<Recorded>) -> Self {
         Self { base: None, events: events.into() }
     }
 
@@ -80,29 +81,85 @@ impl History {
     }
 }
 
-impl CallActor {
-    /// What the user has not had; nothing if they ask for nothing.
-    pub(super) fn missed(&self, user: &UserId, since: Option<Resume>) -> Missed {
+/// A call as it is known somewhere: to its actor, or read from the store.
+pub(in crate::actors) struct Known<'a> {
+    pub call: &'a Call,
+    pub history: &'a History,
+    pub epoch: u64,
+    pub owner: &'a NodeId,
+}
+
+impl Known<'_> {
+    /// What the user has not had; nothing if they ask for nothing. Without signals: only the owner has them.
+    pub fn missed(&self, user: &UserId, since: Option<Resume>) -> Missed {
         let mut missed = Missed {
             seq: self.call.seq,
             epoch: self.epoch,
-            owner: self.node.id.clone(),
-            standing: Standing::of(&self.call, user),
+            owner: self.owner.clone(),
+            standing: Standing::of(self.call, user),
             items: Vec::new(),
             snapshot: None,
             signals: Vec::new(),
-            signal_epoch: self.relay.epoch,
+            signal_epoch: 0,
         };
-        let Some(Resume { seq, sig }) = since else { return missed };
+        let Some(Resume { seq, .. }) = since else { return missed };
         // Who claims more than there is has it from somewhere else: the whole call sets them right.
         // Who has nothing of a call that does not ring them needs its state and not its story.
         let story = seq > 0 || missed.standing == Standing::Rung;
         let known = (story && seq <= self.call.seq).then(|| self.history.replay(&self.call.id, user, seq));
         match known.flatten() {
             Some(items) => missed.items = items,
-            None => missed.snapshot = Some(render::snapshot(&self.call, clock::now())),
+            None => missed.snapshot = Some(render::snapshot(self.call, clock::now())),
         }
-        missed.signals = sig.map(|sig| self.relay.since(user, sig)).unwrap_or_default();
         missed
+    }
+
+    /// What a device of the user that connects has missed, if it says what it has. A device that knows nothing of the
+    /// call is given the call object; only a ring must come as the event it is.
+    pub fn missed_by_device(&self, user: &UserId, resume: Option<Resume>) -> Missed {
+        self.missed(user, self.wanted_by_device(user, resume))
+    }
+
+    fn wanted_by_device(&self, user: &UserId, resume: Option<Resume>) -> Option<Resume> {
+        let rung = Standing::of(self.call, user) == Standing::Rung;
+        resume.or_else(|| rung.then_some(Resume { seq: 0, sig: Some(0) }))
+    }
+
+    /// The call object.
+    pub fn call_object(&self) -> Frame {
+        call_object(self.call, clock::now())
+    }
+}
+
+/// The call object as of `now`.
+pub(in crate::actors) fn call_object(call: &Call, now: Timestamp) -> Frame {
+    let mut out = Writer::with_capacity(1024);
+    out.value(&CallObject::new(call, now));
+    out.done()
+}
+
+impl CallActor {
+    pub(super) fn known(&self) -> Known<'_> {
+        Known { call: &self.call, history: &self.history, epoch: self.epoch, owner: &self.node.id }
+    }
+
+    /// What the user has not had; nothing if they ask for nothing.
+    pub(super) fn missed(&self, user: &UserId, since: Option<Resume>) -> Missed {
+        let mut missed = self.known().missed(user, since);
+        missed.signals = self.signals_since(user, since);
+        missed.signal_epoch = self.relay.epoch;
+        missed
+    }
+
+    /// The same for a device that connects.
+    pub(super) fn missed_by_device(&self, user: &UserId, resume: Option<Resume>) -> Missed {
+        let known = self.known();
+        let since = known.wanted_by_device(user, resume);
+        self.missed(user, since)
+    }
+
+    fn signals_since(&self, user: &UserId, since: Option<Resume>) -> Vec<MissedSignal> {
+        let sig = since.and_then(|resume| resume.sig);
+        sig.map(|sig| self.relay.since(user, sig)).unwrap_or_default()
     }
 }

@@ -23,14 +23,15 @@ use actix::{Actor, ActorContext, AsyncContext, Context, Handler, SpawnHandle};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use self::relay::Relay;
 pub(super) use self::{
-    asks::call_object,
     handing::{Freeze, HandedOver, Thaw},
+    history::{History, Known, call_object},
     publish::{MAX_GROUP_AUDIENCE, Prepared},
 };
-use self::{history::History, relay::Relay};
 use super::{
     Answer, Caller, NodeHandle,
+    degraded::Dependency,
     handoff::Parcel,
     keyed::CommandKey,
     messages::{RelaySignal, Request, Resume, SignalRequest},
@@ -55,6 +56,8 @@ const REMINDERS: u32 = 2;
 const LINK_PATIENCE: Duration = Duration::from_secs(4);
 /// What is told to whom asks a node that could not renew its lease.
 const LEASE_LOST: &str = "this node has lost its lease";
+/// What is told to whom asks for what would have to be written, while nothing can be.
+pub(super) const DATABASE_AWAY: &str = "the database is not available";
 /// How long after a failed commit a timer is tried again.
 const RETRY_TIMER: Duration = Duration::from_secs(1);
 
@@ -243,6 +246,12 @@ impl CallActor {
             // Another node may own the call by now: nothing is decided here until the lease is renewed.
             if let Some(reply) = reply {
                 reply.send(Err(Refusal::unavailable(LEASE_LOST)));
+            }
+            return self.arm_timer(ctx, RETRY_TIMER);
+        }
+        if self.node.degraded.is_away(Dependency::Database) {
+            if let Some(reply) = reply {
+                reply.send(Err(Refusal::unavailable(DATABASE_AWAY)));
             }
             return self.arm_timer(ctx, RETRY_TIMER);
         }

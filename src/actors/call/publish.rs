@@ -146,7 +146,7 @@ impl CallActor {
     /// Tells everybody concerned that the call's owner is new and signals under way were lost; their nodes then say
     /// where their devices are.
     pub(super) fn tell_new_owner(&self) {
-        let frame = render::renegotiate(&self.call, self.epoch);
+        let frame = render::renegotiate(&self.call.id, self.epoch);
         for p in self.call.participants.iter().filter(|p| !p.status.is_final()) {
             self.node.tell_new_owner(&p.user, &self.call.id, self.epoch, self.call.seq, Some(&frame));
         }

@@ -6,7 +6,7 @@ use actix::{AsyncContext, Context};
 
 use super::{CallActor, Job, LINGER, LINK_PATIENCE, REMIND_AFTER};
 use crate::{
-    actors::messages::Resume,
+    actors::{degraded::Dependency, messages::Resume},
     clock,
     domain::{Command, Participant, ParticipantStatus, UserId},
 };
@@ -37,6 +37,11 @@ impl CallActor {
 
     /// From now on, participants whose device no node has named since the takeover went with the node that died.
     pub(super) fn miss_the_silent(&mut self, ctx: &mut Context<Self>) {
+        if self.node.degraded.is_without(Dependency::Redis) {
+            // They may have spoken and not been heard.
+            ctx.run_later(LINK_PATIENCE, |actor, ctx| actor.miss_the_silent(ctx));
+            return;
+        }
         self.all_have_spoken = true;
         self.miss_the_gone(ctx);
     }

@@ -9,7 +9,7 @@ use std::{collections::HashMap, time::Duration};
 use actix::{ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use futures_util::future::join_all;
 
-use super::{Caller, Held, Join, Member, Tracked, UserActor, Welcome};
+use super::{Caller, Held, Join, Late, Member, Tracked, UserActor, Welcome};
 use crate::{
     actors::{
         Answer, Ask, NodeHandle,
@@ -22,6 +22,9 @@ use crate::{
 /// How long after a call's owner could not be asked about it, it is asked again. Longer: somebody who came back right
 /// after a node died is taken for gone by the next owner; shorter: work for nothing while Redis is away.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+/// What a device has that was told nothing.
+const NOTHING: Resume = Resume { seq: 0, sig: Some(0) };
 
 fn attach_later(session: SessionId, call: CallId, resume: Option<Resume>, ctx: &mut Context<UserActor>) {
     ctx.run_later(ASK_AGAIN, move |actor, ctx| actor.attach_late(session, call, resume, ctx));
@@ -53,6 +56,12 @@ impl Member {
         }
     }
 
+    fn catch_up_signals(&self, attached: &Attached) {
+        for frame in attached.missed.signals_for(&self.device) {
+            self.outbox.push(frame);
+        }
+    }
+
     /// Sends what was held, unless the session `has` it.
     fn hand_over(&self, held: Held, has: Option<Has>) {
         match held {
@@ -69,7 +78,7 @@ impl Member {
 
 /// What attaching a device to the user's calls has found.
 struct Found {
-    attached: Vec<(CallId, Box<Attached>)>,
+    attached: Vec<(CallId, Option<Resume>, Box<Attached>)>,
     /// Calls the device asked about that it has nothing to do with, or that could not be asked; with what it has of them.
     refused: Vec<(CallId, Option<Resume>, Refusal)>,
 }
@@ -144,7 +153,7 @@ async fn attach(
     let mut found = Found { attached: Vec::new(), refused: Vec::new() };
     for (call, resume, answer) in join_all(asked).await {
         match answer {
-            Ok(Answer::Attached(attached)) => found.attached.push((call, attached)),
+            Ok(Answer::Attached(attached)) => found.attached.push((call, resume, attached)),
             Ok(_) => found.refused.push((call, resume, Refusal::new(ErrorCode::Internal, "an answer of another kind"))),
             Err(refusal) => found.refused.push((call, resume, refusal)),
         }
@@ -188,32 +197,37 @@ impl UserActor {
     }
 
     fn welcome(&mut self, session: &SessionId, welcome: Welcome, found: Found, ctx: &mut Context<Self>) {
-        for (call, attached) in &found.attached {
+        for (call, _, attached) in &found.attached {
             self.track(call, attached);
         }
         let Some(member) = self.members.iter_mut().find(|member| member.session == *session) else { return };
-        let open = found.attached.iter().filter(|(_, a)| a.missed.standing != Standing::Over);
-        let calls: Vec<Frame> = open.map(|(_, attached)| attached.call.clone()).collect();
+        let open = found.attached.iter().filter(|(_, _, a)| a.missed.standing != Standing::Over);
+        let calls: Vec<Frame> = open.map(|(_, _, attached)| attached.call.clone()).collect();
         member.outbox.push(welcome(&calls));
         let mut has = HashMap::new();
-        for (call, attached) in &found.attached {
+        for (call, resume, attached) in &found.attached {
             member.catch_up(attached);
             has.insert(call, Has::of(attached));
+            if !attached.owner_knows && attached.missed.standing != Standing::Over {
+                member.late.insert(call.clone(), Late { signals_only: true, ..Late::default() });
+                attach_later(session.clone(), call.clone(), *resume, ctx);
+            }
         }
         for (call, resume, refusal) in &found.refused {
             let mut told = refusal.clone();
             told.details = Some(serde_json::json!({ "callId": call }));
             member.outbox.push(Frame::error_event(Some("session:hello"), &told));
             if refusal.retryable {
-                member.late.insert(call.clone(), Vec::new());
+                member.late.insert(call.clone(), Late::default());
                 attach_later(session.clone(), call.clone(), *resume, ctx);
             }
         }
         for held in member.holding.take().unwrap_or_default() {
             let (Held::Event { call, .. } | Held::Signal { call, .. }) = &held;
+            let signal = matches!(held, Held::Signal { .. });
             match member.late.get_mut(call) {
-                Some(late) => late.push(held),
-                None => {
+                Some(late) if signal || !late.signals_only => late.held.push(held),
+                _ => {
                     let had = has.get(call).copied();
                     member.hand_over(held, had);
                 }
@@ -224,28 +238,58 @@ impl UserActor {
     /// Asks again about a call whose owner could not be asked when the session was attached.
     fn attach_late(&mut self, session: SessionId, call: CallId, resume: Option<Resume>, ctx: &mut Context<Self>) {
         let Some(member) = self.members.iter().find(|member| member.session == session) else { return };
-        if !member.late.contains_key(&call) {
-            return;
-        }
+        let Some(late) = member.late.get(&call) else { return };
         let caller = self.caller(&session, &member.device);
-        // The session was welcomed without this call, so it is told of it whatever it has.
-        let has = resume.unwrap_or(Resume { seq: 0, sig: Some(0) });
-        let asked = self.node.ask(&call, caller, Ask::Attach { resume: Some(has) });
+        let seq = self.calls.get(&call).map_or(0, |tracked| tracked.seq);
+        let has = match resume {
+            _ if !late.signals_only => Some(resume.unwrap_or(NOTHING)),
+            // It was told by what the store knows: only the signals are wanted.
+            Some(resume) => Some(Resume { seq, ..resume }),
+            None => None,
+        };
+        let asked = self.node.ask(&call, caller, Ask::Attach { resume: has });
         ctx.spawn(asked.into_actor(self).map(move |answer, actor, ctx| {
-            let attached = match answer {
+            let answer = match answer {
                 Ok(Answer::Attached(attached)) => Some(attached),
                 Err(refusal) if refusal.retryable => return attach_later(session, call, resume, ctx),
                 _ => None,
             };
-            if let Some(attached) = &attached {
-                actor.track(&call, attached);
-            }
             let Some(member) = actor.members.iter_mut().find(|member| member.session == session) else { return };
-            let held = member.late.remove(&call).unwrap_or_default();
-            let Some(attached) = attached else { return };
-            member.catch_up(&attached);
-            for held in held {
-                member.hand_over(held, Some(Has::of(&attached)));
+            let Some(late) = member.late.remove(&call) else { return };
+            let Some(attached) = answer else {
+                // Nothing to do with the device any more, or over. Its events come as they do for the others.
+                return;
+            };
+            let owner_knows = attached.owner_knows;
+            if late.signals_only && !owner_knows {
+                member.late.insert(call.clone(), late);
+                return attach_later(session, call, resume, ctx);
+            }
+            let has = Has::of(&attached);
+            if late.signals_only {
+                member.catch_up_signals(&attached);
+            } else {
+                // The session was welcomed without this call, so it is told of it whatever it has.
+                member.catch_up(&attached);
+            }
+            let (signals, events): (Vec<Held>, Vec<Held>) =
+                late.held.into_iter().partition(|held| matches!(held, Held::Signal { .. }));
+            for held in events {
+                member.hand_over(held, Some(has));
+            }
+            if owner_knows {
+                signals.into_iter().for_each(|held| member.hand_over(held, Some(has)));
+            } else {
+                member.late.insert(call.clone(), Late { held: signals, signals_only: true });
+                attach_later(session, call.clone(), resume, ctx);
+            }
+            if late.signals_only {
+                actor.node.directory.follow(&call, &attached.missed.owner, &actor.user);
+                if attached.missed.seq > seq {
+                    actor.compare(call, ctx);
+                }
+            } else {
+                actor.track(&call, &attached);
             }
         }));
     }
@@ -256,27 +300,28 @@ impl UserActor {
         let user = self.user.clone();
         let looking = async move { store.open_calls_of(&user).await };
         ctx.spawn(looking.into_actor(self).map(|found, actor, ctx| match found {
-            Ok(calls) => {
-                for call in calls {
-                    // The look may be older than what was heard meanwhile.
-                    if actor.calls.contains_key(&call) || actor.over.contains(&call) {
-                        continue;
-                    }
-                    let tracked = Tracked {
-                        epoch: 0,
-                        signal_epoch: 0,
-                        seq: 0,
-                        checked: 0,
-                        standing: Standing::Bystander,
-                        suppressed: false,
-                        repairing: Some(Vec::new()),
-                        asked: 0,
-                    };
-                    actor.calls.insert(call.clone(), tracked);
-                    actor.repair(call, ctx);
-                }
-            }
+            Ok(calls) => calls.into_iter().for_each(|call| actor.discover(call, ctx)),
             Err(error) => tracing::warn!(user.id = %actor.user, %error, "open calls not compared"),
         }));
+    }
+
+    /// Finds out about an open call of the user's that was not heard of.
+    pub(super) fn discover(&mut self, call: CallId, ctx: &mut Context<Self>) {
+        // The look may be older than what was heard meanwhile.
+        if self.calls.contains_key(&call) || self.over.contains(&call) {
+            return;
+        }
+        let tracked = Tracked {
+            epoch: 0,
+            signal_epoch: 0,
+            seq: 0,
+            checked: 0,
+            standing: Standing::Bystander,
+            suppressed: false,
+            repairing: Some(Vec::new()),
+            asked: 0,
+        };
+        self.calls.insert(call.clone(), tracked);
+        self.repair(call, ctx);
     }
 }

@@ -4,14 +4,17 @@ use std::{collections::hash_map::Entry, sync::Arc, time::Duration};
 
 use actix::{ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 
-use super::{Compare, Deliver, DeliverSignal, Digest, Held, Member, NewOwner, Tracked, UserActor};
+use super::{Compare, Deliver, DeliverSignal, Digest, Held, Member, NewOwner, Stands, Tracked, UserActor};
 use crate::{
     actors::{
-        Answer, Ask, CloseCause,
+        Answer, Ask, Caller, CloseCause,
         messages::{Delivery, Missed, Resume, Standing},
     },
-    domain::{CallId, DeviceId, busy::is_busy},
-    wire::{Frame, render::Item},
+    domain::{CallId, DeviceId, NodeId, busy::is_busy},
+    wire::{
+        Frame,
+        render::{self, Item},
+    },
 };
 
 /// How many frames wait for a session while it is attached, which takes milliseconds. A session that is behind by more
@@ -23,6 +26,10 @@ const KEPT_OVER: usize = 32;
 /// How long after missing events could not be found they are asked for again. Shorter is work for nothing while Redis or
 /// the owner is away; longer keeps everybody waiting who is behind.
 const REPAIR_AGAIN: Duration = Duration::from_millis(500);
+/// How soon, and in the end how often, a call's new owner that cannot be reached is told again where a device is. It takes
+/// who is not named within [`crate::actors::call`]'s patience for gone.
+const TOLD_AGAIN: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// How many deliveries wait while a hole is filled. More arrive only when the owner cannot be asked: then they are
 /// dropped, and the next one after it, or a digest, finds the hole again.
 const MAX_WAITING: usize = 64;
@@ -122,13 +129,19 @@ impl UserActor {
         tracked.asked = tracked.asked.wrapping_add(1);
         let this = tracked.asked;
         tracing::debug!(call.id = %call, user.id = %self.user, seq = tracked.seq, "events missing; asking for them");
+        self.node.metrics.gap_repairs.inc();
         let asked = self.node.ask(&call, caller, Ask::Sync(Resume { seq: tracked.seq, sig: None }));
         ctx.spawn(asked.into_actor(self).map(move |answer, actor, ctx| {
             match answer {
                 Ok(Answer::Missed(missed)) => actor.fill(&call, missed, ctx),
                 Ok(_) => {}
                 Err(refusal) => {
-                    tracing::warn!(call.id = %call, user.id = %actor.user, error = %refusal.message, "missing events not found");
+                    let why = &*refusal.message;
+                    if refusal.retryable {
+                        tracing::debug!(call.id = %call, user.id = %actor.user, why, "missing events not found yet");
+                    } else {
+                        tracing::warn!(call.id = %call, user.id = %actor.user, why, "missing events not found");
+                    }
                     let latest = |tracked: &&mut Tracked| tracked.asked == this && tracked.repairing.is_some();
                     let Some(tracked) = actor.calls.get_mut(&call).filter(latest) else { return };
                     if refusal.retryable {
@@ -156,11 +169,20 @@ impl UserActor {
         if let Some(snapshot) = missed.snapshot.filter(|_| missed.seq > tracked.seq) {
             tracked.seq = missed.seq;
             // A session that is being attached is told where things stand by that.
-            let attached = |member: &&Member| member.holding.is_none() && !member.late.contains_key(call);
+            let attached = |member: &&Member| {
+                member.holding.is_none() && member.late.get(call).is_none_or(|late| late.signals_only)
+            };
             let told = self.members.iter().filter(|member| !tracked.suppressed && attached(member));
             told.for_each(|member| member.outbox.push(snapshot.clone()));
         }
         let Missed { epoch, owner, standing, items, .. } = missed;
+        let rings = items.iter().any(|item| item.rings && item.seq > tracked.seq);
+        if rings && standing == Standing::Rung && self.is_busy(call) {
+            if let Some(tracked) = self.calls.get_mut(call) {
+                tracked.suppressed = true;
+            }
+            self.tell_busy(call.clone());
+        }
         self.hand_on(&Delivery { call: call.clone(), epoch, owner, items, standing, unlinked: false });
         for delivery in waiting {
             self.on_delivery(delivery, ctx);
@@ -171,17 +193,22 @@ impl UserActor {
 fn push(members: &mut [Member], call: &CallId, item: &Item) {
     for member in members {
         let frame = item.for_device(&member.device).clone();
-        member.send(call, frame, |frame| Held::Event { call: call.clone(), seq: item.seq, frame });
+        member.send(call, frame, false, |frame| Held::Event { call: call.clone(), seq: item.seq, frame });
     }
 }
 
 impl Member {
     /// Sends now, or holds what comes while the session is being attached. Too much of that, and the client begins anew.
-    fn send(&mut self, call: &CallId, frame: Frame, hold: impl FnOnce(Frame) -> Held) {
-        match self.holding.as_mut().or_else(|| self.late.get_mut(call)) {
-            None => self.outbox.push(frame),
-            Some(held) if held.len() < MAX_HELD => held.push(hold(frame)),
-            Some(_) => self.outbox.close(CloseCause::TryAgain),
+    fn send(&mut self, call: &CallId, frame: Frame, signal: bool, hold: impl FnOnce(Frame) -> Held) {
+        let held = match (&mut self.holding, self.late.get_mut(call)) {
+            (Some(held), _) => held,
+            (None, Some(late)) if signal || !late.signals_only => &mut late.held,
+            (None, _) => return self.outbox.push(frame),
+        };
+        if held.len() < MAX_HELD {
+            held.push(hold(frame));
+        } else {
+            self.outbox.close(CloseCause::TryAgain);
         }
     }
 }
@@ -210,7 +237,7 @@ impl Handler<DeliverSignal> for UserActor {
         let meant = |device: &DeviceId| signal.device.as_ref().is_none_or(|only| only == device);
         for member in self.members.iter_mut().filter(|member| meant(&member.device)) {
             let (call, epoch, sig) = (signal.call.clone(), signal.epoch, signal.sig);
-            member.send(&signal.call, signal.frame.clone(), |frame| Held::Signal { call, epoch, sig, frame });
+            member.send(&signal.call, signal.frame.clone(), true, |frame| Held::Signal { call, epoch, sig, frame });
         }
     }
 }
@@ -219,14 +246,11 @@ impl UserActor {
     /// Tells a call's owner which session here the device in the call has, if any.
     fn tell_where(&self, call: &CallId, device: &DeviceId) {
         for member in self.members.iter().filter(|member| member.device == *device) {
-            let caller = self.caller(&member.session, &member.device);
-            // The owner learns where the device is; nothing else follows from the answer.
-            let told = self.node.ask(call, caller, Ask::Attach { resume: None });
-            self.node.spawn(async move { drop(told.await) });
+            self.tell_where_session(call.clone(), self.caller(&member.session, &member.device));
         }
     }
 
-    fn compare(&mut self, call: CallId, ctx: &mut Context<Self>) {
+    pub(super) fn compare(&mut self, call: CallId, ctx: &mut Context<Self>) {
         if let Some(tracked) = self.calls.get_mut(&call).filter(|tracked| tracked.repairing.is_none()) {
             tracked.repairing = Some(Vec::new());
             self.repair(call, ctx);
@@ -266,16 +290,26 @@ impl Handler<NewOwner> for UserActor {
 
     fn handle(&mut self, NewOwner { call, epoch, owner, seq, frame }: NewOwner, ctx: &mut Self::Context) {
         let Some(tracked) = self.calls.get_mut(&call).filter(|tracked| epoch > tracked.epoch) else { return };
-        tracked.epoch = epoch;
-        self.node.directory.follow(&call, &owner, &self.user);
         let Some(frame) = frame else {
+            tracked.epoch = epoch;
             // What the owner before sent last may come after this, and is then dropped.
-            if seq > tracked.seq.max(tracked.checked) {
+            let behind = seq > tracked.seq.max(tracked.checked);
+            self.node.directory.follow(&call, &owner, &self.user);
+            if behind {
                 self.compare(call, ctx);
             }
             return;
         };
         tracked.signal_epoch = epoch;
+        self.on_new_owner(call, epoch, &owner, &frame, ctx);
+    }
+}
+
+impl UserActor {
+    fn on_new_owner(&mut self, call: CallId, epoch: u64, owner: &NodeId, frame: &Frame, ctx: &mut Context<Self>) {
+        let Some(tracked) = self.calls.get_mut(&call).filter(|tracked| epoch > tracked.epoch) else { return };
+        tracked.epoch = epoch;
+        self.node.directory.follow(&call, owner, &self.user);
         if let Standing::Engaged { device } = &tracked.standing {
             let device = device.clone();
             for member in self.members.iter().filter(|member| member.device == device) {
@@ -284,5 +318,46 @@ impl Handler<NewOwner> for UserActor {
             self.tell_where(&call, &device);
         }
         self.compare(call, ctx);
+    }
+
+    /// Tells a call's owner where a device in it is. Nothing else follows from the answer.
+    fn tell_where_session(&self, call: CallId, caller: Caller) {
+        let node = self.node.clone();
+        self.node.spawn(async move {
+            let mut wait = TOLD_AGAIN;
+            // For as long as the session is here and the owner cannot be reached.
+            while caller.session.as_ref().is_some_and(|session| node.directory.session(session).is_some()) {
+                match node.ask(&call, caller.clone(), Ask::Attach { resume: None }).await {
+                    Ok(Answer::Attached(attached)) if !attached.owner_knows => {}
+                    Err(refusal) if refusal.retryable => {}
+                    _ => return,
+                }
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(LONGEST_WAIT);
+            }
+        });
+    }
+}
+
+impl Handler<Stands> for UserActor {
+    type Result = ();
+
+    fn handle(&mut self, Stands { call, owner, epoch, seq, open }: Stands, ctx: &mut Self::Context) {
+        if self.over.contains(&call) {
+            return;
+        }
+        let Some(tracked) = self.calls.get(&call) else {
+            if open {
+                self.discover(call, ctx);
+            }
+            return;
+        };
+        if open && tracked.epoch > 0 && epoch > tracked.epoch {
+            // The new owner said so, and was not heard.
+            let frame = render::renegotiate(&call, epoch);
+            self.on_new_owner(call, epoch, &owner, &frame, ctx);
+        } else if epoch >= tracked.epoch && seq > tracked.seq.max(tracked.checked) {
+            self.compare(call, ctx);
+        }
     }
 }

@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 
 use super::{
     Ask, Caller, NodeHandle, Outbox,
+    degraded::Dependency,
     messages::{Delivery, Resume, SignalDelivery, Standing, ToUser},
     outbox::CloseCause,
 };
@@ -29,10 +30,13 @@ use crate::{
 /// Makes a session's first frame from the call objects of the user's open calls.
 pub type Welcome = Box<dyn FnOnce(&[Frame]) -> Frame + Send>;
 
-/// How soon, and until what pause between two tries, an owner is told again that a device is gone: some 50 s in all. By
+/// How soon, and until what pause between two tries, an owner is told again what was noticed: some 50 s in all. By
 /// then a database that was away is back, or the call has a new owner, who asks which devices are there.
-const LOST_FIRST_RETRY: Duration = Duration::from_millis(200);
-const LOST_PATIENCE: Duration = Duration::from_secs(40);
+const TELL_FIRST_RETRY: Duration = Duration::from_millis(200);
+const TELL_PATIENCE: Duration = Duration::from_secs(40);
+/// The longest pause between two tries while the bus is down, for as long as it is: who has gone must not be shown in a
+/// call for ever.
+const TELL_WITHOUT_BUS: Duration = Duration::from_secs(5);
 
 /// A session that wants to hear of its user's calls.
 #[derive(actix::Message)]
@@ -101,6 +105,17 @@ pub struct NewOwner {
     pub frame: Option<Frame>,
 }
 
+/// How far a call has come, as the store says: its owner cannot.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+pub struct Stands {
+    pub call: CallId,
+    pub owner: NodeId,
+    pub epoch: u64,
+    pub seq: u64,
+    pub open: bool,
+}
+
 /// A session of the user.
 struct Member {
     session: SessionId,
@@ -109,7 +124,16 @@ struct Member {
     /// While the session is being attached: what happened meanwhile.
     holding: Option<Vec<Held>>,
     /// The same for single calls, whose owners could not be asked when the session was attached.
-    late: HashMap<CallId, Vec<Held>>,
+    late: HashMap<CallId, Late>,
+}
+
+/// A call of which a session is attached later than the others.
+#[derive(Default)]
+struct Late {
+    held: Vec<Held>,
+    /// The session has been told where the call stands, as read from the store, and hears its events. Signals wait:
+    /// those that were missed come first.
+    signals_only: bool,
 }
 
 /// A frame that waits until a session is attached.
@@ -189,37 +213,37 @@ impl UserActor {
     }
 
     fn tell_connection_lost(&self, call: CallId, caller: Caller) {
-        let node = self.node.clone();
         let lost = Command::ConnectionLost { user: caller.user.clone(), device: caller.device.clone() };
-        self.node.spawn(async move {
-            let mut wait = LOST_FIRST_RETRY;
-            while wait < LOST_PATIENCE {
-                match node.ask(&call, caller.clone(), Ask::Notice(lost.clone())).await {
-                    Ok(_) => return,
-                    Err(refusal) if refusal.retryable => {
-                        tokio::time::sleep(wait).await;
-                        wait *= 2;
-                    }
-                    Err(_) => return,
-                }
-            }
-            tracing::warn!(
-                call.id = %call, user.id = %caller.user, node.id = %node.id,
-                "the call's owner could not be told that a device is gone"
-            );
-        });
+        self.tell_owner(call, caller, lost);
     }
 
+    /// If the caller is never told, the ring times out: they hear `missed` in place of `busy`.
     fn tell_busy(&self, call: CallId) {
         let Some(member) = self.members.first() else { return };
         let caller = self.caller(&member.session, &member.device);
+        self.tell_owner(call, caller, Command::BusyElsewhere { user: self.user.clone() });
+    }
+
+    /// Tells a call's owner what was noticed here, again and again while it cannot be reached.
+    fn tell_owner(&self, call: CallId, caller: Caller, noticed: Command) {
         let node = self.node.clone();
-        let busy = Command::BusyElsewhere { user: self.user.clone() };
         self.node.spawn(async move {
-            if let Err(refusal) = node.ask(&call, caller, Ask::Notice(busy)).await {
-                // The ring then times out: the caller hears `missed` in place of `busy`.
-                tracing::debug!(call.id = %call, error = %refusal.message, "the caller was not told that the user is busy");
+            let mut wait = TELL_FIRST_RETRY;
+            while wait < TELL_PATIENCE {
+                match node.ask(&call, caller.clone(), Ask::Notice(noticed.clone())).await {
+                    Ok(_) => return,
+                    Err(refusal) if refusal.retryable => tokio::time::sleep(wait).await,
+                    Err(_) => return,
+                }
+                // Without the bus nobody can tell how long it takes, and asking costs little.
+                let longest =
+                    if node.degraded.is_without(Dependency::Redis) { TELL_WITHOUT_BUS } else { TELL_PATIENCE };
+                wait = (wait * 2).min(longest);
             }
+            tracing::warn!(
+                call.id = %call, user.id = %caller.user, node.id = %node.id, notice = noticed.name(),
+                "the call's owner could not be told what was noticed"
+            );
         });
     }
 

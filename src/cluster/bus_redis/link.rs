@@ -1,6 +1,6 @@
 //! Making a connection, waiting before the next attempt, and knowing whether all is well.
 //!
-//! Owns the timeouts and the one place where loss and return are logged. It must never give up, nor log a URL. It survives a
+//! Owns the timeouts, and what loss and return look like in detail (for `debug`: a node says it once, as a degraded mode). It must never give up, nor log a URL. It survives a
 //! Redis that is away for any time, refuses, or accepts and stays silent.
 
 use std::{
@@ -24,8 +24,9 @@ use crate::{
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// After this without an answer the peer counts as silent. Shorter breaks connections when Redis forks or runs a slow
 /// command; longer lets messages vanish into a dead connection for longer.
-pub(super) const REPLY_TIMEOUT: Duration = Duration::from_secs(3);
-/// How often a connection is asked whether it is there. Together with [`REPLY_TIMEOUT`] this is how late silence is seen.
+pub(super) const REPLY_TIMEOUT: Duration = Duration::from_millis(1800);
+/// How often a connection is asked whether it is there. Together with [`REPLY_TIMEOUT`] this is how late silence is seen:
+/// within three seconds.
 pub(super) const PING_INTERVAL: Duration = Duration::from_secs(1);
 /// The first wait before another attempt. Less only heats a Redis that is just restarting.
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
@@ -164,7 +165,7 @@ impl Links {
             BusHealth::Down { fault: BusFault::Starting, .. } => tracing::info!(bus = "redis", "bus connected"),
             BusHealth::Down { since, .. } => {
                 let down_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
-                tracing::info!(bus = "redis", down_ms, "bus connection regained");
+                tracing::debug!(bus = "redis", down_ms, "bus connection regained");
             }
         }
     }
@@ -176,14 +177,14 @@ impl Links {
             BusHealth::Down { since, fault } => {
                 if fault == BusFault::Starting && broken.fault != BusFault::Closed {
                     let (fault, error) = (broken.fault.as_str(), &broken.detail);
-                    tracing::warn!(bus = "redis", fault, %error, "bus cannot be reached, trying on");
+                    tracing::debug!(bus = "redis", fault, %error, "bus cannot be reached, trying on");
                 }
                 since
             }
             BusHealth::Up => {
                 if broken.fault != BusFault::Closed {
                     let (fault, error) = (broken.fault.as_str(), &broken.detail);
-                    tracing::warn!(bus = "redis", fault, %error, "bus connection lost");
+                    tracing::debug!(bus = "redis", fault, %error, "bus connection lost");
                 }
                 clock::monotonic()
             }

@@ -1,9 +1,14 @@
-//! `/livez`: the process turns over. `/readyz`: this node takes calls.
+//! `/livez`: the process turns over. `/readyz`: this node takes calls, and what it does without.
+
+use std::time::Duration;
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
-use crate::gateway::Gateway;
+use crate::{domain::Timestamp, gateway::Gateway};
+
+/// How long the database may take to answer a probe. Kubernetes gives up after a second or a few: it should hear why.
+const PING_PATIENCE: Duration = Duration::from_secs(2);
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -15,6 +20,15 @@ struct Readiness<'a> {
     draining: bool,
     sessions: usize,
     calls: usize,
+    degraded: Vec<Loss>,
+}
+
+/// A dependency that the node does without.
+#[derive(Serialize)]
+struct Loss {
+    dependency: &'static str,
+    since: Timestamp,
+    fault: &'static str,
 }
 
 /// Whether the process should be kept: it answers, so yes.
@@ -26,18 +40,21 @@ pub async fn livez() -> HttpResponse {
 /// the node degraded, not unready: calls between its own clients go on.
 pub async fn readyz(gateway: web::Data<Gateway>) -> HttpResponse {
     let node = &gateway.node;
-    let database = node.store.ping().await.is_ok();
-    let bus = node.bus().is_some_and(|bus| bus.health().is_up());
+    let database = matches!(tokio::time::timeout(PING_PATIENCE, node.store.ping()).await, Ok(Ok(())));
     let draining = node.is_draining();
     let ready = database && !draining && node.arbiter().is_some();
+    let losses = node.degraded.losses().into_iter();
     let body = Readiness {
         ready,
         node_id: node.id.as_str(),
         database: if database { "up" } else { "down" },
-        bus: if bus { "up" } else { "down" },
+        bus: if node.bus_health().is_up() { "up" } else { "down" },
         draining,
         sessions: node.directory.session_count(),
         calls: node.directory.call_count(),
+        degraded: losses
+            .map(|(dependency, loss)| Loss { dependency: dependency.as_str(), since: loss.since, fault: loss.fault })
+            .collect(),
     };
     if ready { HttpResponse::Ok().json(body) } else { HttpResponse::ServiceUnavailable().json(body) }
 }

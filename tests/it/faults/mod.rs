@@ -3,7 +3,7 @@
 //! Each writes a history of what clients asked for and were told (`checker`), and ends by comparing it with what is
 //! stored and what every client has heard. `CARILLON_FAULT_ROUNDS` multiplies the rounds, for a longer hunt.
 
-mod checker;
+pub mod checker;
 mod database_away;
 mod owner_dies;
 mod owner_sleeps;
@@ -17,10 +17,10 @@ use serde_json::{Value, json};
 use crate::support::{TestClient, TestCluster, cluster::ClusterBuilder};
 
 /// The shortest lease that may be set: a dead owner's calls are free after this.
-const LEASE: Duration = Duration::from_secs(2);
+pub const LEASE: Duration = Duration::from_secs(2);
 /// How long after its owner's death a call has an owner again: the lease, a look of the sweeper, and a machine that is
 /// busy with other tests.
-const TAKEOVER: Duration = Duration::from_secs(8);
+pub const TAKEOVER: Duration = Duration::from_secs(8);
 /// How long after a takeover somebody who went with the dead node is seen as gone: what the new owner waits for nodes
 /// to speak up, the grace, and the same machine.
 const GONE: Duration = Duration::from_secs(20);
@@ -32,12 +32,12 @@ fn rounds(usual: u32) -> u32 {
 }
 
 /// Nodes that notice a death soon.
-fn nodes(count: usize) -> ClusterBuilder {
+pub fn nodes(count: usize) -> ClusterBuilder {
     TestCluster::of(count).set("CARILLON_NODE_LEASE_SECS", LEASE.as_secs()).set("CARILLON_RECONNECT_GRACE_SECS", 3)
 }
 
 /// Two who talk: the call is owned by node 0, alice is on `alice_at` and bob on node 1. Every client has seen all.
-async fn talk(cluster: &TestCluster, alice_at: usize) -> (TestClient, TestClient, String) {
+pub async fn talk(cluster: &TestCluster, alice_at: usize) -> (TestClient, TestClient, String) {
     let mut alice = cluster.connect(0, "alice", "phone").await;
     let bob = cluster.connect(1, "bob", "phone").await;
     let call = alice.call_through(&bob).await;
@@ -48,7 +48,7 @@ async fn talk(cluster: &TestCluster, alice_at: usize) -> (TestClient, TestClient
 }
 
 /// Has a device in a call go on at another node.
-async fn move_to(
+pub async fn move_to(
     cluster: &TestCluster,
     number: usize,
     mut mover: TestClient,
@@ -63,13 +63,13 @@ async fn move_to(
 }
 
 /// Waits until this client hears that a user's device is back.
-async fn expect_back(client: &TestClient, user: &str, call: &str) {
+pub async fn expect_back(client: &TestClient, user: &str, call: &str) {
     let back = |e: &Value| e["callId"] == call && e["userId"] == user && e["changes"]["deviceId"].is_string();
     client.expect("call:participant_updated", back).await;
 }
 
 /// Asserts that this client can reach that one by an event and by a signal.
-async fn assert_reaches(history: &checker::History, from: &TestClient, to: &TestClient, call: &str, screen: bool) {
+pub async fn assert_reaches(history: &checker::History, from: &TestClient, to: &TestClient, call: &str, screen: bool) {
     let media = json!({"callId": call, "screen": screen});
     history.must(from, "call:media", media).await;
     let told = |e: &Value| e["callId"] == call && e["userId"] == *from.user && e["changes"]["screen"] == screen;

@@ -35,7 +35,7 @@ pub struct ClusterBuilder {
     nodes: usize,
     backing: Backing,
     settings: Vec<(String, String)>,
-    /// Of single nodes.
+    /// Of single nodes, by number.
     own_settings: Vec<(usize, String, String)>,
 }
 
@@ -49,6 +49,12 @@ impl ClusterBuilder {
     /// A setting of every node, by its environment variable.
     pub fn set(mut self, name: &str, value: impl ToString) -> Self {
         self.settings.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// A setting of one node alone, by its number from 0.
+    pub fn set_on(mut self, node: usize, name: &str, value: impl ToString) -> Self {
+        self.own_settings.push((node, name.to_owned(), value.to_string()));
         self
     }
 
@@ -129,8 +135,12 @@ impl TestCluster {
     /// So many nodes on PostgreSQL and Redis.
     pub fn of(nodes: usize) -> ClusterBuilder {
         let (database, redis) = (Arc::new(postgres::Database::create()), redis::shared());
-        let backing = Backing::Cluster { database, redis };
-        ClusterBuilder { nodes, backing, settings: Vec::new(), own_settings: Vec::new() }
+        ClusterBuilder {
+            nodes,
+            backing: Backing::Cluster { database, redis },
+            settings: Vec::new(),
+            own_settings: Vec::new(),
+        }
     }
 
     /// A node by number, from 0, counted round: on a single node every number is that node.
