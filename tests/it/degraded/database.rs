@@ -9,26 +9,67 @@ use serde_json::json;
 
 use super::{assert_refused_at_once, expect_loss, expect_whole};
 use crate::{
-    faults::{LEASE, assert_reaches, checker::History, nodes, talk},
-    support::{moves::candidate, postgres},
+    faults::{LEASE, TAKEOVER, assert_reaches, checker::History, nodes, talk},
+    support::{TestCluster, moves::candidate, postgres},
 };
 
-#[tokio::test]
-async fn without_the_database_signals_go_on_and_everything_else_is_refused_until_it_is_back() {
+async fn stop(postgres: &Arc<postgres::Instance>) {
+    let server = postgres.clone();
+    tokio::task::spawn_blocking(move || server.stop_immediate()).await.expect("stop PostgreSQL");
+}
+
+async fn start_again(postgres: &Arc<postgres::Instance>) {
+    let server = postgres.clone();
+    tokio::task::spawn_blocking(move || server.start_again()).await.expect("start PostgreSQL");
+}
+
+async fn on_own_database(count: usize) -> (TestCluster, Arc<postgres::Instance>) {
     let (database, postgres) = tokio::task::spawn_blocking(|| {
         let postgres = Arc::new(postgres::Instance::start());
         (Arc::new(postgres.create_database()), postgres)
     })
     .await
     .expect("start PostgreSQL");
-    let cluster = nodes(2).on_database(database).start().await;
+    (nodes(count).on_database(database).start().await, postgres)
+}
+
+#[tokio::test]
+async fn a_node_that_dies_while_the_database_is_away_is_missed_when_it_is_back() {
+    let (mut cluster, postgres) = on_own_database(3).await;
+    let history = History::default();
+    let (alice, bob, call) = talk(&cluster, 2).await;
+    history.include(&call);
+    stop(&postgres).await;
+    for node in 0..3 {
+        expect_loss(&cluster, node, "database").await;
+    }
+    cluster.node_mut(0).kill();
+    tokio::time::sleep(LEASE * 2).await;
+    start_again(&postgres).await;
+    for node in 1..3 {
+        expect_whole(&cluster, node, "database").await;
+    }
+    for side in [&alice, &bob] {
+        side.expect_within(TAKEOVER, "call:renegotiate", |e| e["callId"] == *call).await;
+    }
+    assert_reaches(&history, &alice, &bob, &call, true).await;
+    assert_reaches(&history, &bob, &alice, &call, true).await;
+    history.must(&bob, "call:end", json!({"callId": call})).await;
+    for side in [&alice, &bob] {
+        side.expect_end(&call, "completed").await;
+    }
+    history.check(&cluster, &[&alice, &bob]).await;
+}
+
+#[tokio::test]
+async fn without_the_database_signals_go_on_and_everything_else_is_refused_until_it_is_back() {
+    let (cluster, postgres) = on_own_database(2).await;
     let history = History::default();
     let (alice, bob, call) = talk(&cluster, 0).await;
     let carol = cluster.connect(0, "carol", "phone").await;
     history.include(&call);
 
-    let server = postgres.clone();
-    tokio::task::spawn_blocking(move || server.stop_immediate()).await.expect("stop PostgreSQL");
+    stop(&postgres).await;
     for node in 0..2 {
         let (status, _) = expect_loss(&cluster, node, "database").await;
         assert_eq!(status, 503, "the node takes no calls");
@@ -52,8 +93,7 @@ async fn without_the_database_signals_go_on_and_everything_else_is_refused_until
     }
     assert_refused_at_once(&history, &carol, "call:start", json!({"calleeIds": ["dave"]})).await;
 
-    let server = postgres.clone();
-    tokio::task::spawn_blocking(move || server.start_again()).await.expect("start PostgreSQL");
+    start_again(&postgres).await;
     for node in 0..2 {
         expect_whole(&cluster, node, "database").await;
     }

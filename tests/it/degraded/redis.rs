@@ -174,3 +174,31 @@ async fn a_ring_that_comes_by_the_database_does_not_disturb_who_talks() {
     }
     bob.expect_none_where("call:incoming", Duration::ZERO, |e| call_of(e) == Some(&ring)).await;
 }
+
+#[tokio::test]
+async fn a_node_that_starts_without_redis_takes_calls_and_is_rung_by_the_database() {
+    let (mut cluster, redis) = on_own_redis().await;
+    let history = History::default();
+    cluster.group("team", &["alice", "bob", "carol"]).await;
+    let alice = cluster.connect(0, "alice", "phone").await;
+    redis.kill();
+    let late = cluster.add_node().await;
+    expect_loss(&cluster, late, "redis").await;
+    let bob = cluster.connect(late, "bob", "phone").await;
+    let ring = history.start(&alice, &["bob"]).await;
+    bob.expect_within(BY_DATABASE, "call:incoming", |e| call_of(e) == Some(&ring)).await;
+    history.must(&alice, "call:cancel", json!({"callId": ring})).await;
+    bob.expect_end_within(BY_DATABASE, &ring, "cancelled").await;
+    // Who may look at a call is the same without its owner.
+    let reply = alice.must("call:start", json!({"groupId": "team", "ring": false})).await;
+    let call = reply["call"]["callId"].as_str().expect("an id");
+    assert_eq!(bob.get(call).await["status"], "waiting");
+    let stranger = cluster.connect(late, "mallory", "phone").await;
+    let refused = stranger.refused("call:get", json!({"callId": call})).await;
+    assert_eq!(refused.code, "not_found", "{refused:?}");
+    redis.start_again();
+    expect_whole(&cluster, late, "redis").await;
+    history.must(&bob, "call:join", json!({"callId": call})).await;
+    alice.expect_of("call:participant_joined", call).await;
+    history.whole_call(&alice, &stranger).await;
+}

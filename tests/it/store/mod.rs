@@ -49,9 +49,11 @@ conformance! {
     cases::ownership::handover as a_call_that_is_handed_over_is_taken_once_and_only_where_its_owner_left_it;
     cases::ownership::races as one_of_ten_claims_at_once_wins;
     cases::ownership::leases as a_lease_runs_by_the_databases_clock_and_is_not_renewed_when_it_has_run_out;
+    cases::ownership::deaf as a_node_says_for_the_others_whether_its_bus_is_up;
     cases::ownership::dead_owners as open_calls_of_dead_owners_are_found;
     cases::reads::open_calls as a_user_is_found_in_the_open_calls_they_are_rung_or_engaged_in;
     cases::reads::storm as a_thousand_questions_about_open_calls_at_once_are_answered;
+    cases::reads::positions as how_far_calls_have_come_is_read_for_many_at_once;
     cases::reads::absent as what_is_not_there_is_none;
     cases::reads::since as the_events_after_a_seq_are_read_in_order;
     cases::keyed::starts as a_start_with_a_key_is_one_call_and_no_other_node_takes_it_for_its_own;

@@ -116,6 +116,20 @@ pub async fn leases(backend: Backend) {
     assert_eq!(store.renew_lease(&long, LONG).await, Ok(false));
 }
 
+pub async fn deaf(backend: Backend) {
+    let store = backend.store().await;
+    let (n1, _n2) = (register(&store, "n1", LONG).await, register(&store, "n2", LONG).await);
+    let up = || async { store.live_nodes().await.unwrap().iter().map(|n| n.bus_up).collect::<Vec<_>>() };
+    assert_eq!(up().await, [true, true]);
+    store.set_bus_up(&n1, false).await.unwrap();
+    assert_eq!(up().await, [false, true]);
+    assert_eq!(store.renew_lease(&n1, LONG).await, Ok(true));
+    assert_eq!(up().await, [false, true], "a renewal says nothing of the bus");
+    store.set_bus_up(&n1, true).await.unwrap();
+    assert_eq!(up().await, [true, true]);
+    assert_eq!(store.set_bus_up(&node("nobody"), false).await, Ok(()));
+}
+
 pub async fn dead_owners(backend: Backend) {
     let store = backend.store().await;
     let living = register(&store, "living", LONG).await;

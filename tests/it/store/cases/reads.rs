@@ -1,6 +1,9 @@
 //! Reading what is stored.
 
-use carillon::{domain::Command, store::Health};
+use carillon::{
+    domain::Command,
+    store::{BATCH_POSITIONS, Health, Position},
+};
 use futures_util::future::join_all;
 
 use crate::store::{
@@ -46,6 +49,33 @@ pub async fn storm(backend: Backend) {
         assert_eq!(answer, Ok(expected));
     }
     assert_eq!(store.open_calls_of(&user("bob")).await.unwrap().len(), 20);
+}
+
+pub async fn positions(backend: Backend) {
+    let store = backend.store().await;
+    let (commit, call) = begin(&opening("c1", "alice", &["bob", "carol"]), &node("n1"));
+    store.commit(commit).await.unwrap();
+    let (commit, _) = begin(&opening("c2", "bob", &["dave"]), &node("n2"));
+    store.commit(commit).await.unwrap();
+    let at = |owner: &str, seq, open| Position { owner: node(owner), epoch: 1, seq, open };
+    let mut of_two = store.open_positions_of(&[user("bob"), user("carol"), user("nobody")]).await.unwrap();
+    of_two.sort_by_key(|(user, call, _)| (user.to_string(), call.to_string()));
+    let expected = [
+        (user("bob"), call_id("c1"), at("n1", 1, true)),
+        (user("bob"), call_id("c2"), at("n2", 1, true)),
+        (user("carol"), call_id("c1"), at("n1", 1, true)),
+    ];
+    assert_eq!(of_two, expected);
+    let (commit, call) = call.decide("alice", &Command::Cancel);
+    store.commit(commit).await.unwrap();
+    assert!(store.open_positions_of(&[user("carol")]).await.unwrap().is_empty());
+    let found = store.positions_of(&[call_id("c1"), call_id("c2"), call_id("nope")]).await.unwrap();
+    assert_eq!(found.len(), 2);
+    assert_eq!(found[&call_id("c1")], at("n1", call.call.seq, false));
+    assert_eq!(found[&call_id("c2")], at("n2", 1, true));
+    assert!(store.positions_of(&[]).await.unwrap().is_empty());
+    let many: Vec<_> = (0..BATCH_POSITIONS).map(|n| call_id(&format!("c{n}"))).collect();
+    assert_eq!(store.positions_of(&many).await.unwrap().len(), 2);
 }
 
 pub async fn absent(backend: Backend) {
