@@ -18,8 +18,9 @@ use super::{
         pair::{Shared, Woken},
         script::Side,
     },
+    Cx, Plan,
     call::{Books, Call},
-    leg::{Cx, Leg, Plan},
+    leg::Leg,
 };
 
 const MILLISECOND: Nanos = 1_000_000;

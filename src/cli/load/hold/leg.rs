@@ -4,89 +4,25 @@
 //! was under way when one broke is tried again on the next.
 
 use super::{
-    super::{
-        frame::{self as commands, Mark},
-        pacing::Nanos,
-    },
-    call::{Books, Call, Progress},
+    super::pacing::Nanos,
+    Cx, Plan,
+    call::{Call, Progress},
     findings::Finding,
-    frame::{self, Flags, Heard},
+    frame::{self, Heard},
+    pending::{self, Pending, Task, UNANSWERED},
     witness::Witness,
 };
 
 const MILLISECOND: Nanos = 1_000_000;
 
-/// A command that takes longer counts as an interruption from when it was sent: a person looks up. Smaller, and a busy machine makes
-/// interruptions; larger, and those that the server hides by waiting are not seen.
-const SLOW: Nanos = 1_000 * MILLISECOND;
-
-/// A try that got no answer for so long is repeated. Smaller, and a takeover meets each command several times; larger, and a lost frame
-/// makes the interruption long.
-const UNANSWERED: Nanos = 3_000 * MILLISECOND;
-
 /// When nothing was answered for so long the connection is given up. It must be over before the grace of the nodes is (15 s).
 const DEAF: Nanos = 3 * UNANSWERED;
-
-/// The wait before a refused command is tried again: this, doubled with each try, at most [`RETRY_MAX`]; half to all of it. As
-/// Carillon's own client waits, except for the bound: an interruption shall be the cluster's, not the backoff's.
-const RETRY_BASE: Nanos = 200 * MILLISECOND;
-const RETRY_MAX: Nanos = 1_000 * MILLISECOND;
 
 /// How often a side looks whether the other has come as far.
 const LOOK: Nanos = 100 * MILLISECOND;
 
 /// How long to listen after the end for what must not come.
 const LINGER: Nanos = 500 * MILLISECOND;
-
-/// What all sides of a run do.
-#[derive(Clone, Copy, Debug)]
-pub struct Plan {
-    /// One of the two sides does something this often.
-    pub every: Nanos,
-    /// What does not succeed within this time is lost.
-    pub patience: Nanos,
-    /// Bytes of a signal's payload.
-    pub signal_bytes: usize,
-}
-
-/// The time and what the sides share.
-pub struct Cx<'a> {
-    pub now: Nanos,
-    /// A number from 0 to 1, for the jitter.
-    pub random: f64,
-    pub call: &'a mut Call,
-    pub books: &'a mut Books,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Task {
-    Media(u64),
-    Signal(u64),
-    Attach,
-    Sync,
-    Get,
-    End,
-}
-
-impl Task {
-    /// Whether a person would notice that it does not work.
-    fn is_noticed(self) -> bool {
-        matches!(self, Task::Media(_) | Task::Signal(_))
-    }
-}
-
-/// A command that has not succeeded yet.
-#[derive(Debug)]
-struct Pending {
-    task: Task,
-    serial: u64,
-    begun: Nanos,
-    tries: u32,
-    sent: Option<Nanos>,
-    retry_at: Nanos,
-    failed: bool,
-    code: String,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -103,8 +39,8 @@ enum Stage {
 pub struct Leg {
     side: usize,
     device: &'static str,
-    plan: Plan,
-    witness: Witness,
+    pub(super) plan: Plan,
+    pub(super) witness: Witness,
     pending: Vec<Pending>,
     serial: u64,
     commands: u64,
@@ -194,22 +130,14 @@ impl Leg {
             Stage::Holding => self.next_turn.min(end),
             _ => now + LOOK,
         };
-        let of_pending = self.pending.iter().map(|pending| match pending.sent {
-            None => pending.retry_at,
-            Some(_) if !pending.failed => pending.begun + SLOW,
-            Some(sent) => sent + UNANSWERED,
-        });
-        of_pending.chain([of_stage]).min().unwrap_or(of_stage)
+        self.pending.iter().map(Pending::next_wake).chain([of_stage]).min().unwrap_or(of_stage)
     }
 
     /// The connection is gone.
     pub fn on_offline(&mut self, cx: &mut Cx<'_>) {
         self.offline_since = Some(cx.now);
         self.out.clear();
-        for pending in self.pending.iter_mut().filter(|pending| pending.sent.is_some()) {
-            pending.sent = None;
-            pending.failed = true;
-        }
+        self.pending.iter_mut().for_each(Pending::on_cut_off);
     }
 
     /// There is a new connection, and `session:hello` with [`Leg::resume`] was answered. Whoever comes back tries at once whether
@@ -232,9 +160,7 @@ impl Leg {
 
     fn begin_task(&mut self, task: Task, now: Nanos) {
         self.serial += 1;
-        let (serial, code) = (self.serial, "unanswered".to_owned());
-        let (begun, retry_at) = (now, now);
-        self.pending.push(Pending { task, serial, begun, tries: 0, sent: None, retry_at, failed: false, code });
+        self.pending.push(Pending::new(task, self.serial, now));
     }
 
     fn has(&self, wanted: fn(Task) -> bool) -> bool {
@@ -245,8 +171,7 @@ impl Leg {
     pub fn tick(&mut self, over: bool, cx: &mut Cx<'_>) {
         if cx.call.is_lost() {
             if self.stage != Stage::Done {
-                // As well as one can: a call that hangs on would make its users busy.
-                self.out.push(commands::command("lost", "call:end", &call_data(cx.call)));
+                self.out.push(pending::give_up(cx.call));
                 self.stage = Stage::Done;
             }
             return;
@@ -368,58 +293,23 @@ impl Leg {
     }
 
     fn try_pending(&mut self, cx: &mut Cx<'_>) {
-        let mut pending = std::mem::take(&mut self.pending);
-        for pending in &mut pending {
+        let mut all = std::mem::take(&mut self.pending);
+        for pending in &mut all {
             if cx.now.saturating_sub(pending.begun) >= self.plan.patience && pending.task != Task::Sync {
                 let said = format!("{:?} not done within the patience: {}", pending.task, pending.code);
                 cx.call.lose(&said, cx.now, cx.books);
                 break;
             }
-            if let Some(sent) = pending.sent {
-                pending.failed |= cx.now.saturating_sub(pending.begun) >= SLOW;
-                if cx.now.saturating_sub(sent) < UNANSWERED {
-                    continue;
-                }
+            if let Some(sent) = pending.unanswered(cx.now) {
                 self.unanswered_since.get_or_insert(sent);
                 cx.books.phases.failed_try("unanswered", sent);
-                (pending.sent, pending.retry_at, pending.failed) = (None, cx.now, true);
-                pending.tries += 1;
             }
-            if pending.retry_at <= cx.now {
+            if pending.is_due(cx.now) {
                 pending.sent = Some(cx.now);
-                self.out.push(self.render(pending, cx));
+                self.out.push(pending.frame(self, cx));
             }
         }
-        self.pending = pending;
-    }
-
-    fn render(&self, pending: &Pending, cx: &Cx<'_>) -> String {
-        let id = format!("{}.{}", pending.serial, pending.tries);
-        let call = &cx.call.id;
-        let (event, data) = match pending.task {
-            Task::Media(number) => ("call:media", format!(r#"{{"callId":"{call}",{}}}"#, Flags::of(number).fields())),
-            Task::Signal(number) => {
-                // An offer and an answer make the call active; whatever comes later is a candidate.
-                let kind = match (number, self.side) {
-                    (0, 0) => "offer",
-                    (0, _) => "answer",
-                    _ => "ice_candidate",
-                };
-                let mark = Mark { call: cx.call.index as u64, number, at: pending.begun };
-                return commands::signal(Some(&id), call, kind, mark, self.plan.signal_bytes);
-            }
-            Task::Attach => {
-                let device = commands::quoted(self.device);
-                ("session:hello", format!(r#"{{"deviceId":{device},"resume":{}}}"#, self.resume(call)))
-            }
-            Task::Sync => {
-                let (seq, sig) = (self.witness.seq(), self.witness.sig());
-                ("call:sync", format!(r#"{{"callId":"{call}","seq":{seq},"sig":{sig}}}"#))
-            }
-            Task::Get => ("call:get", call_data(cx.call)),
-            Task::End => ("call:end", call_data(cx.call)),
-        };
-        commands::command(&id, event, &data)
+        self.pending = all;
     }
 
     /// A frame came.
@@ -427,7 +317,7 @@ impl Leg {
         match frame::parse(text) {
             Heard::Reply { id, refusal, data } => {
                 self.unanswered_since = None;
-                let Some((serial, tries)) = parse_id(&id) else { return };
+                let Some((serial, tries)) = pending::parse_id(&id) else { return };
                 let Some(at) = self.pending.iter().position(|pending| pending.serial == serial) else { return };
                 match refusal {
                     None => {
@@ -453,7 +343,7 @@ impl Leg {
                 } else if !self.has(|task| task == Task::Attach) {
                     self.begin_task(Task::Attach, cx.now);
                     if let Some(attach) = self.pending.last_mut() {
-                        attach.retry_at = cx.now + wait(0, cx.random);
+                        attach.retry_at = cx.now + pending::wait(0, cx.random);
                     }
                 }
             }
@@ -476,7 +366,7 @@ impl Leg {
                 if self.witness.hole_since().is_some() {
                     self.begin_task(Task::Sync, cx.now);
                     if let Some(again) = self.pending.last_mut() {
-                        again.retry_at = cx.now + wait(2, cx.random);
+                        again.retry_at = cx.now + pending::wait(2, cx.random);
                     }
                 }
             }
@@ -502,27 +392,8 @@ impl Leg {
             }
             _ => {}
         }
-        pending.failed = true;
-        pending.sent = None;
-        pending.retry_at = cx.now + wait(pending.tries, cx.random);
-        pending.tries += 1;
-        pending.code = code;
+        pending.on_refused(code, cx.now, cx.random);
     }
-}
-
-/// The command and the try that a reply is about; `None` if it is none of this side's.
-fn parse_id(id: &str) -> Option<(u64, u32)> {
-    let (serial, tries) = id.split_once('.')?;
-    Some((serial.parse().ok()?, tries.parse().ok()?))
-}
-
-fn wait(tries: u32, random: f64) -> Nanos {
-    let longest = RETRY_BASE.saturating_mul(1 << tries.min(16)).min(RETRY_MAX);
-    (longest as f64 * (0.5 + random / 2.0)) as Nanos
-}
-
-fn call_data(call: &Call) -> String {
-    format!(r#"{{"callId":"{}"}}"#, call.id)
 }
 
 #[cfg(test)]

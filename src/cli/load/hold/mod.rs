@@ -9,6 +9,7 @@ mod connection;
 mod findings;
 mod frame;
 mod leg;
+mod pending;
 mod phases;
 mod report;
 mod setup;
@@ -24,7 +25,13 @@ use anyhow::anyhow;
 use indicatif::ProgressBar;
 use tokio::task::{JoinSet, LocalSet};
 
-use self::{call::Books, connection::Hold, leg::Plan, phases::Phases, report::HoldReport, setup::HeldCall};
+use self::{
+    call::{Books, Call},
+    connection::Hold,
+    phases::Phases,
+    report::HoldReport,
+    setup::HeldCall,
+};
 use super::{
     LoadArgs,
     client::Client,
@@ -37,6 +44,29 @@ use super::{
 
 /// Calls set up at the same time. More, and the set-up itself is what the nodes suffer from; fewer, and a thousand calls take long.
 const SETTING_UP_AT_ONCE: usize = 32;
+
+/// What all sides of a run do.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// One of the two sides does something this often.
+    pub every: Nanos,
+    /// What does not succeed within this time is lost.
+    pub patience: Nanos,
+    /// Bytes of a signal's payload.
+    pub signal_bytes: usize,
+}
+
+/// The time and what the sides share.
+pub struct Cx<'a> {
+    /// Now.
+    pub now: Nanos,
+    /// A number from 0 to 1, for the jitter.
+    pub random: f64,
+    /// The call.
+    pub call: &'a mut Call,
+    /// What is measured and found.
+    pub books: &'a mut Books,
+}
 
 /// Runs the mode on this thread.
 pub fn run(args: LoadArgs) -> anyhow::Result<HoldReport> {

@@ -1,7 +1,7 @@
 //! One side against a made-up cluster: it tries again, comes back, and sees what is lost.
 
 use super::{
-    super::{call::Books, phases::Phases},
+    super::{call::Books, frame::Flags, phases::Phases},
     *,
 };
 
