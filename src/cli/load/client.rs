@@ -134,6 +134,26 @@ pub struct Broken {
     pub code: String,
     /// What the system or the server said.
     pub detail: String,
+    /// How long the server asked to wait before coming back.
+    pub retry_after: Option<Duration>,
+}
+
+impl Broken {
+    /// Without a word about when to come back.
+    pub fn new(code: impl Into<String>, detail: impl Into<String>) -> Self {
+        Broken { code: code.into(), detail: detail.into(), retry_after: None }
+    }
+}
+
+/// Who a connection is, for `session:hello`.
+#[derive(Clone, Copy, Debug)]
+pub struct Introduction<'a> {
+    /// The user's token.
+    pub token: &'a str,
+    /// The device; a new one if missing.
+    pub device: Option<&'a str>,
+    /// What the device has of its calls, as JSON.
+    pub resume: Option<&'a str>,
 }
 
 impl From<WsError> for Broken {
@@ -151,7 +171,7 @@ impl From<WsError> for Broken {
             WsError::Io(_) => "io".to_owned(),
             _ => "protocol".to_owned(),
         };
-        Broken { code, detail: error.to_string() }
+        Broken::new(code, error.to_string())
     }
 }
 
@@ -168,26 +188,16 @@ pub struct Client {
 
 impl Client {
     /// Connects, says hello with the token, and returns with the answer. `ordinal` counts the connections of this process.
-    pub async fn connect(
-        target: &Target,
-        ordinal: usize,
-        token: &str,
-        device: Option<&str>,
-    ) -> Result<(Client, Hello), Broken> {
-        match tokio::time::timeout(HANDSHAKE_TIMEOUT, Self::handshake(target, ordinal, token, device)).await {
+    pub async fn connect(target: &Target, ordinal: usize, who: Introduction<'_>) -> Result<(Client, Hello), Broken> {
+        match tokio::time::timeout(HANDSHAKE_TIMEOUT, Self::handshake(target, ordinal, who)).await {
             Ok(result) => result,
-            Err(_) => Err(Broken { code: "timeout".into(), detail: "no answer to the handshake".into() }),
+            Err(_) => Err(Broken::new("timeout", "no answer to the handshake")),
         }
     }
 
-    async fn handshake(
-        target: &Target,
-        ordinal: usize,
-        token: &str,
-        device: Option<&str>,
-    ) -> Result<(Client, Hello), Broken> {
+    async fn handshake(target: &Target, ordinal: usize, who: Introduction<'_>) -> Result<(Client, Hello), Broken> {
         let Some(address) = target.address else {
-            return Err(Broken { code: "io".into(), detail: "the target was not looked up".into() });
+            return Err(Broken::new("io", "the target was not looked up"));
         };
         let tcp = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         if let Some(source) = target.source(ordinal) {
@@ -200,8 +210,9 @@ impl Client {
         let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER);
         let (socket, _) = client_async_tls_with_config(request, tcp, Some(config), None).await?;
         let mut client = Client { socket };
-        let device = device.map(|device| format!(r#","deviceId":{}"#, frame::quoted(device))).unwrap_or_default();
-        let hello = format!(r#"{{"token":{}{device}}}"#, frame::quoted(token));
+        let device = who.device.map(|device| format!(r#","deviceId":{}"#, frame::quoted(device))).unwrap_or_default();
+        let resume = who.resume.map(|resume| format!(r#","resume":{resume}"#)).unwrap_or_default();
+        let hello = format!(r#"{{"token":{}{device}{resume}}}"#, frame::quoted(who.token));
         client.send(frame::command("hello", "session:hello", &hello)).await?;
         loop {
             let text = client.next().await?;
@@ -209,7 +220,7 @@ impl Client {
                 Some(Ok(hello)) => return Ok((client, hello)),
                 Some(Err(code)) => {
                     let detail = format!("session:hello was refused: {code}");
-                    return Err(Broken { code: format!("refused_{code}"), detail });
+                    return Err(Broken::new(format!("refused_{code}"), detail));
                 }
                 None => {}
             }
@@ -241,14 +252,13 @@ impl Client {
             return Poll::Ready(match message {
                 Some(Ok(Message::Text(text))) => Ok(text),
                 Some(Ok(Message::Close(Some(close)))) => {
-                    let code = frame::close_reason_code(&close.reason).unwrap_or_default();
-                    Err(Broken {
-                        code: format!("closed_{}", u16::from(close.code)),
-                        detail: format!("the server closed the connection: {} {code}", u16::from(close.code)),
-                    })
+                    let (code, retry_after) = frame::close_reason(&close.reason);
+                    let number = u16::from(close.code);
+                    let detail = format!("the server closed the connection: {number} {code}");
+                    Err(Broken { code: format!("closed_{number}"), detail, retry_after })
                 }
                 Some(Ok(Message::Close(None))) | None => {
-                    Err(Broken { code: "closed_eof".into(), detail: "the server closed the connection".into() })
+                    Err(Broken::new("closed_eof", "the server closed the connection"))
                 }
                 Some(Ok(_)) => continue,
                 Some(Err(error)) => Err(error.into()),

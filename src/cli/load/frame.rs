@@ -3,7 +3,7 @@
 //! Signals are by far the most frames, and the load shares its cores with the server that it measures: they are read by looking for
 //! a mark in the text, all others as JSON.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -202,9 +202,16 @@ pub fn parse_hello(text: &str) -> Option<Result<Hello, String>> {
     Some(Ok(envelope.data.and_then(|data| serde_json::from_str(data.get()).ok()).unwrap_or_default()))
 }
 
-/// The code in a close frame's reason, if the reason is the protocol's JSON.
-pub fn close_reason_code(reason: &str) -> Option<String> {
-    serde_json::from_str::<Fault>(reason).ok().map(|fault| fault.code).filter(|code| !code.is_empty())
+/// The code in a close frame's reason and after how long to come back, if the reason is the protocol's JSON.
+pub fn close_reason(reason: &str) -> (String, Option<Duration>) {
+    #[derive(Deserialize, Default)]
+    #[serde(rename_all = "camelCase", default)]
+    struct Reason {
+        code: String,
+        retry_after_ms: Option<u64>,
+    }
+    let Reason { code, retry_after_ms } = serde_json::from_str(reason).unwrap_or_default();
+    (code, retry_after_ms.map(Duration::from_millis))
 }
 
 #[cfg(test)]
@@ -273,7 +280,9 @@ mod tests {
         let refused = parse_hello(r#"{"reply":"hello","ok":false,"error":{"code":"unauthenticated"}}"#);
         assert_eq!(refused.unwrap().unwrap_err(), "unauthenticated");
         assert!(parse_hello(r#"{"event":"session:welcome","data":{}}"#).is_none());
-        assert_eq!(close_reason_code(r#"{"code":"replaced"}"#).as_deref(), Some("replaced"));
-        assert_eq!(close_reason_code("bye"), None);
+        assert_eq!(close_reason(r#"{"code":"replaced"}"#), ("replaced".to_owned(), None));
+        let restarting = close_reason(r#"{"code":"restarting","retryAfterMs":700}"#);
+        assert_eq!(restarting, ("restarting".to_owned(), Some(Duration::from_millis(700))));
+        assert_eq!(close_reason("bye"), (String::new(), None));
     }
 }

@@ -7,6 +7,7 @@
 mod client;
 mod connections;
 mod frame;
+mod hold;
 mod pacing;
 mod pair;
 mod process;
@@ -38,11 +39,14 @@ pub enum Mode {
     Connect,
     /// Only holds the connections of --idle.
     Idle,
+    /// Holds one call per pair while nodes die, drain or roll, and measures what the people in them notice. SIGUSR1 begins a new phase
+    /// of the report. Has no warm-up.
+    Hold,
 }
 
 /// Drives a running cluster over its public protocol, and prints latencies, throughput, errors and what the servers used.
 ///
-/// Exit code 0: done; 1: more errors than --max-error-rate, or the run was not possible.
+/// Exit code 0: done; 1: more errors than --max-error-rate, or the run was not possible; in the mode `hold`: anything was lost.
 #[derive(Clone, Debug, clap::Args)]
 pub struct LoadArgs {
     /// Address of a node: ws://host:port or http://host:port (wss, https). Repeat it or separate with commas; the callee of a pair is
@@ -95,6 +99,14 @@ pub struct LoadArgs {
     /// Mode `connect`: new connections per second. 0: each of the --pairs opens the next one when the last one is closed.
     #[arg(long, value_name = "R", default_value_t = 0.0, value_parser = parse_rate)]
     connections_per_second: f64,
+
+    /// Mode `hold`: one of the two sides of each call changes its media flags and sends a signal this often.
+    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = parse_duration)]
+    every: Duration,
+
+    /// Mode `hold`: what does not succeed within this time, tried again and again, is lost.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
+    patience: Duration,
 
     /// Additional connections that are only held.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
@@ -163,6 +175,8 @@ impl LoadArgs {
     fn connections(&self) -> u64 {
         let pairs = match self.mode {
             Mode::Calls | Mode::Signals => 2 * u64::from(self.pairs),
+            // A second device of some callees, while the calls are set up.
+            Mode::Hold => 3 * u64::from(self.pairs),
             Mode::Connect => u64::from(self.pairs),
             Mode::Idle => 0,
         };
@@ -183,6 +197,12 @@ impl LoadArgs {
             self.mode != Mode::Idle || self.idle > 0,
             "--mode idle needs --idle N, the number of connections to hold"
         );
+        ensure!(self.every >= Duration::from_millis(10), "--every is below 10ms: that measures this load");
+        ensure!(!self.patience.is_zero(), "--patience is zero: everything would be lost");
+        ensure!(
+            self.mode != Mode::Hold || self.pids.is_empty(),
+            "--pid does not go with --mode hold, where processes come and go"
+        );
         let only = |given: bool, name: &str, mode: Mode, its: &str| {
             ensure!(!given || self.mode == mode, "{name} belongs to --mode {its}");
             Ok(())
@@ -202,6 +222,11 @@ impl LoadArgs {
 pub fn run(args: LoadArgs) -> anyhow::Result<ExitCode> {
     args.check()?;
     let json = args.json;
+    if args.mode == Mode::Hold {
+        let report = hold::run(args)?;
+        print_report(&if json { report.to_json()? } else { report.to_string() });
+        return Ok(if report.passed { ExitCode::SUCCESS } else { ExitCode::from(1) });
+    }
     let report = runner::run(args)?;
     let text = if json { report.to_json()? } else { report.to_string() };
     print_report(&text);

@@ -13,7 +13,7 @@ use tokio::{sync::watch, time::Sleep};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::{
-    client::{Broken, Client, Minter, Target},
+    client::{Broken, Client, Introduction, Minter, Target},
     frame,
     pacing::{Clock, Nanos},
     script::Side,
@@ -48,11 +48,11 @@ impl Shared {
     /// Opens a connection to the `node`-th target (modulo their number), and notes how long it took.
     pub async fn connect(&self, node: usize, user: &str, device: Option<&str>) -> Result<(Client, u64), Broken> {
         let target = &self.targets[node % self.targets.len()];
-        let token =
-            self.minter.mint(user).map_err(|error| Broken { code: "token".into(), detail: format!("{error:#}") })?;
+        let token = self.minter.mint(user).map_err(|error| Broken::new("token", format!("{error:#}")))?;
         let ordinal = self.opened.replace(self.opened.get() + 1);
         let begun = self.clock.now();
-        let (mut client, hello) = Client::connect(target, ordinal, &token, device).await?;
+        let (mut client, hello) =
+            Client::connect(target, ordinal, Introduction { token: &token, device, resume: None }).await?;
         let took = self.clock.now() - begun;
         // A call left over from a run that was killed would make this user busy.
         for call in hello.active_calls {

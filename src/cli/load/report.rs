@@ -151,6 +151,7 @@ impl Report {
                 Mode::Signals => "signals",
                 Mode::Connect => "connect",
                 Mode::Idle => "idle",
+                Mode::Hold => "hold",
             },
             targets: args.targets.iter().map(ToString::to_string).collect(),
             pairs: args.pairs,
@@ -162,7 +163,7 @@ impl Report {
                 Mode::Calls => args.calls_per_second,
                 Mode::Signals => args.signals_per_second,
                 Mode::Connect => args.connections_per_second,
-                Mode::Idle => 0.0,
+                Mode::Idle | Mode::Hold => 0.0,
             },
             seconds,
             interrupted,
@@ -188,10 +189,15 @@ impl Report {
 
     /// One JSON object on one line.
     pub fn to_json(&self) -> anyhow::Result<String> {
-        let mut json = serde_json::to_value(self)?;
-        round(&mut json);
-        Ok(json.to_string())
+        to_json(self)
     }
+}
+
+/// A report as one JSON object on one line, without the noise of arithmetic.
+pub(super) fn to_json(report: &impl Serialize) -> anyhow::Result<String> {
+    let mut json = serde_json::to_value(report)?;
+    round(&mut json);
+    Ok(json.to_string())
 }
 
 /// Six decimals are a nanosecond of the milliseconds; all others are noise of the arithmetic.

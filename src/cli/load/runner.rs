@@ -43,13 +43,18 @@ const OTHER_FILES: u64 = 64;
 
 /// Runs the whole load on this thread.
 pub fn run(args: LoadArgs) -> anyhow::Result<Report> {
+    let runtime = runtime(&args)?;
+    LocalSet::new().block_on(&runtime, drive(args))
+}
+
+/// Readies this process for so many connections; what drives them runs on one thread.
+pub(super) fn runtime(args: &LoadArgs) -> anyhow::Result<tokio::runtime::Runtime> {
     if let Some(warning) = process::raise_open_files(args.connections() + OTHER_FILES) {
         warn(&warning);
     }
     // For wss; who runs inside a node has one already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, drive(args))
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
 
 #[allow(clippy::print_stderr, reason = "a warning to the person who runs this command")]
@@ -70,7 +75,8 @@ impl Sample {
     }
 }
 
-async fn drive(args: LoadArgs) -> anyhow::Result<Report> {
+/// What every mode begins with: the targets looked up and tried, tokens to be made, Ctrl-C watched (the flag turns true).
+pub(super) async fn begin(args: &LoadArgs) -> anyhow::Result<(Rc<Shared>, Rc<Cell<bool>>)> {
     let mut targets = args.targets.clone();
     for target in &mut targets {
         target.resolve().await?;
@@ -102,7 +108,11 @@ async fn drive(args: LoadArgs) -> anyhow::Result<Report> {
             .map_err(|broken| anyhow!("cannot connect to {target}: {} ({})", broken.detail, broken.code))?;
         client.close().await;
     }
+    Ok((shared, interrupted))
+}
 
+async fn drive(args: LoadArgs) -> anyhow::Result<Report> {
+    let (shared, interrupted) = begin(&args).await?;
     let before = Sample::take(&args);
     let bar = progress_bar(&args);
     let (pairs, idle) = connect_all(&shared, &args, &bar).await?;
@@ -196,7 +206,8 @@ async fn connect_idle(shared: &Shared, index: usize) -> anyhow::Result<Client> {
     Ok(client)
 }
 
-async fn patiently<T, F>(mut connect: impl FnMut() -> F) -> anyhow::Result<T>
+/// A few attempts at something that needs a connection.
+pub(super) async fn patiently<T, F>(mut connect: impl FnMut() -> F) -> anyhow::Result<T>
 where
     F: Future<Output = Result<T, super::client::Broken>>,
 {
@@ -231,7 +242,7 @@ fn start_load(
         match args.mode {
             Mode::Calls => args.calls_per_second,
             Mode::Connect => args.connections_per_second,
-            Mode::Signals | Mode::Idle => 0.0,
+            Mode::Signals | Mode::Idle | Mode::Hold => 0.0,
         },
     ));
     match args.mode {
@@ -255,7 +266,7 @@ fn start_load(
                 tasks.spawn_local(connections::storm(shared.clone(), pacer.clone(), worker));
             }
         }
-        Mode::Idle => {}
+        Mode::Idle | Mode::Hold => {}
     }
     pacer
 }
@@ -278,7 +289,7 @@ async fn wait(shared: &Shared, args: &LoadArgs, bar: &ProgressBar, until: Nanos)
     let (counter, unit) = match args.mode {
         Mode::Calls => (Counter::Calls, "calls/s"),
         Mode::Signals => (Counter::Signals, "signals/s"),
-        Mode::Connect | Mode::Idle => (Counter::Connections, "connections/s"),
+        Mode::Connect | Mode::Idle | Mode::Hold => (Counter::Connections, "connections/s"),
     };
     let mut last = (shared.clock.now(), shared.recorder.borrow().counted_always(counter));
     loop {
@@ -309,7 +320,8 @@ async fn watch_interrupt(shared: Rc<Shared>, interrupted: Rc<Cell<bool>>) {
     }
 }
 
-fn progress_bar(args: &LoadArgs) -> ProgressBar {
+/// On standard error, if that is a terminal.
+pub(super) fn progress_bar(args: &LoadArgs) -> ProgressBar {
     if args.no_progress {
         return ProgressBar::hidden();
     }
@@ -351,6 +363,7 @@ fn costs(args: &LoadArgs, recorder: &Recorder, window: Window, samples: [&Sample
             Mode::Connect => {
                 group.cpu_micros_per_connect = per(group.cpu_seconds, recorder.counted(Counter::Connections));
             }
+            Mode::Hold => {}
             Mode::Idle => {
                 let connection_seconds = connections as f64 * window.seconds();
                 group.cpu_micros_per_connection_second =

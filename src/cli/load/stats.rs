@@ -96,6 +96,27 @@ pub struct Latency {
     pub max: f64,
 }
 
+/// An empty histogram of nanoseconds.
+#[expect(clippy::expect_used, reason = "constant bounds are right or wrong for good: the tests would show it")]
+pub fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(BOUNDS.0, BOUNDS.1, DIGITS).expect("constant bounds")
+}
+
+impl Latency {
+    /// The quantities of a histogram, if it has a sample.
+    pub fn of(histogram: &Histogram<u64>) -> Option<Self> {
+        let millis = |nanos: u64| nanos as f64 / 1e6;
+        (!histogram.is_empty()).then(|| Latency {
+            count: histogram.len(),
+            mean: histogram.mean() / 1e6,
+            p50: millis(histogram.value_at_quantile(0.50)),
+            p90: millis(histogram.value_at_quantile(0.90)),
+            p99: millis(histogram.value_at_quantile(0.99)),
+            max: millis(histogram.max()),
+        })
+    }
+}
+
 /// Everything measured so far.
 pub struct Recorder {
     /// What counts; [`Window::NEVER`] until the load begins.
@@ -131,11 +152,8 @@ impl Recorder {
     }
 
     /// A latency that counts whenever it was: the connections made before the load begins.
-    #[expect(clippy::expect_used, reason = "constant bounds are right or wrong for good: the tests would show it")]
     pub fn sample_always(&mut self, metric: Metric, value: Nanos) {
-        let histogram = self.histograms[metric as usize]
-            .get_or_insert_with(|| Histogram::new_with_bounds(BOUNDS.0, BOUNDS.1, DIGITS).expect("constant bounds"));
-        histogram.saturating_record(value);
+        self.histograms[metric as usize].get_or_insert_with(histogram).saturating_record(value);
     }
 
     /// `n` things were done at `at`.
@@ -202,16 +220,7 @@ impl Recorder {
 
     /// The quantities of one latency, if there is a sample.
     pub fn latency(&self, metric: Metric) -> Option<Latency> {
-        let histogram = self.histograms[metric as usize].as_ref()?;
-        let millis = |nanos: u64| nanos as f64 / 1e6;
-        Some(Latency {
-            count: histogram.len(),
-            mean: histogram.mean() / 1e6,
-            p50: millis(histogram.value_at_quantile(0.50)),
-            p90: millis(histogram.value_at_quantile(0.90)),
-            p99: millis(histogram.value_at_quantile(0.99)),
-            max: millis(histogram.max()),
-        })
+        Latency::of(self.histograms[metric as usize].as_ref()?)
     }
 }
 
