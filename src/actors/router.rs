@@ -253,6 +253,11 @@ impl Node {
         }
     }
 
+    /// Makes sure that a call whose owner is gone has one. `false`: it has another by now.
+    pub(super) async fn take_over(self: &Arc<Self>, call: &CallId) -> Result<bool, Refusal> {
+        Ok(matches!(self.locate(call).await?, Place::Here(_)))
+    }
+
     async fn locate(self: &Arc<Self>, call: &CallId) -> Result<Place, Refusal> {
         if let Some(addr) = self.directory.call(call) {
             return Ok(Place::Here(addr));

@@ -137,24 +137,6 @@ impl Store {
         self.read(claim).await
     }
 
-    /// Open calls whose owner has no good lease, for the takeover sweeper; at most `limit`, in no order.
-    pub async fn calls_of_dead_owners(&self, limit: u32) -> Result<Vec<CallId>, StoreError> {
-        let load = move |conn: &mut super::connection::Conn| {
-            let ids: Vec<String> = with_conn!(conn, |c| {
-                let lease = nodes::table
-                    .filter(nodes::id.eq(calls::owner_node).and(nodes::lease_until.gt(DbNow::now())))
-                    .select(nodes::id);
-                calls::table
-                    .filter(calls::open.and(diesel::dsl::not(exists(lease))))
-                    .select(calls::id)
-                    .limit(i64::from(limit))
-                    .load(c)?
-            });
-            ids.iter().map(|id| CallId::new(id).map_err(|_| Fault::Unreadable("a call's id"))).collect()
-        };
-        self.read(load).await
-    }
-
     /// What was recorded for a command. `None`: it did not commit.
     pub async fn command_outcome(&self, command: CommandId) -> Result<Option<CommandRecord>, StoreError> {
         type Row = (String, i64, String, Option<String>, Option<String>);

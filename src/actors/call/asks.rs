@@ -3,7 +3,7 @@
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use uuid::Uuid;
 
-use super::{CallActor, Job, LEASE_LOST, Reply};
+use super::{CallActor, Job, LEASE_LOST, LINK_FRESH, Reply};
 use crate::{
     actors::{
         Answer, Ask, Caller,
@@ -11,8 +11,11 @@ use crate::{
     },
     clock,
     domain::{
-        By, Command, Rejection,
-        call::glare::{Clash, clash},
+        By, Command, Prey, Rejection,
+        call::{
+            decide,
+            glare::{Clash, clash},
+        },
     },
     wire::{CallObject, Frame, Refusal, frame::Writer, render},
 };
@@ -100,7 +103,8 @@ impl CallActor {
         }
     }
 
-    /// What a node noticed; it counts only while the device is still connected where it says.
+    /// What a node noticed; it counts only while the device is still connected where it says, and of what a sweeper takes
+    /// for left behind only what is. [`Answer::Done`]: it did not count.
     pub(super) fn notice(
         &mut self,
         caller: &Caller,
@@ -114,6 +118,7 @@ impl CallActor {
                 self.links.get(&caller.user).is_some_and(|link| link.session != caller.session)
             }
             Command::BusyElsewhere { user } => *user != caller.user,
+            Command::Sweep(prey) => self.is_heard_of(prey) || self.would_change_nothing(&noticed),
             _ => true,
         };
         if stale {
@@ -121,6 +126,16 @@ impl CallActor {
             return;
         }
         self.perform(&By::System, &noticed, Some(command), None, Some(reply), ctx);
+    }
+
+    /// The sweeper has seen somebody gone who has come back meanwhile.
+    fn is_heard_of(&self, prey: &Prey) -> bool {
+        let Prey::LeftBehind { user, .. } = prey else { return false };
+        self.links.get(user).is_some_and(|link| clock::monotonic().duration_since(link.heard_at) < LINK_FRESH)
+    }
+
+    fn would_change_nothing(&self, noticed: &Command) -> bool {
+        decide(&self.call, clock::now(), &self.node.rules, &By::System, noticed).is_ok_and(|events| events.is_empty())
     }
 
     pub(super) fn is_at(&self, caller: &Caller) -> bool {

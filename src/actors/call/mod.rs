@@ -15,7 +15,7 @@ mod timers;
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, SpawnHandle};
@@ -46,6 +46,9 @@ const REMINDERS: u32 = 2;
 /// How long after a takeover the nodes of participants may take to say where their devices are. Shorter than the time a
 /// node needs to notice that Redis is back, and people who are there would be shown as reconnecting.
 const LINK_PATIENCE: Duration = Duration::from_secs(4);
+/// How long a device that was heard of counts as there, whatever a sweeper has seen: longer than a sweeper's question may
+/// be under way, or who connects meanwhile is taken for gone; much longer, and who is gone is kept.
+const LINK_FRESH: Duration = Duration::from_secs(12);
 /// What is told to whom asks a node that could not renew its lease.
 const LEASE_LOST: &str = "this node has lost its lease";
 /// How long after a failed commit a timer is tried again.
@@ -56,6 +59,7 @@ const RETRY_TIMER: Duration = Duration::from_secs(1);
 struct Link {
     node: NodeId,
     session: SessionId,
+    heard_at: Instant,
 }
 
 type Reply = oneshot::Sender<Result<Answer, Refusal>>;
@@ -146,7 +150,7 @@ impl CallActor {
     }
 
     fn link(&mut self, caller: &Caller) {
-        let link = Link { node: caller.node.clone(), session: caller.session.clone() };
+        let link = Link { node: caller.node.clone(), session: caller.session.clone(), heard_at: clock::monotonic() };
         self.links.insert(caller.user.clone(), link);
     }
 

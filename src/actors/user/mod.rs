@@ -184,6 +184,7 @@ impl UserActor {
     }
 
     fn tell_connection_lost(&self, call: CallId, caller: Caller) {
+        fail::fail_point!("user-tell-lost", |_| ());
         let node = self.node.clone();
         let lost = Command::ConnectionLost { user: caller.user.clone(), device: caller.device.clone() };
         self.node.spawn(async move {

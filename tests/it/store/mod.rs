@@ -48,12 +48,17 @@ conformance! {
     cases::ownership::claims as only_an_open_call_of_a_dead_owner_can_be_claimed;
     cases::ownership::races as one_of_ten_claims_at_once_wins;
     cases::ownership::leases as a_lease_runs_by_the_databases_clock_and_is_not_renewed_when_it_has_run_out;
-    cases::ownership::dead_owners as open_calls_of_dead_owners_are_found;
     cases::reads::open_calls as a_user_is_found_in_the_open_calls_they_are_rung_or_engaged_in;
     cases::reads::storm as a_thousand_questions_about_open_calls_at_once_are_answered;
     cases::reads::absent as what_is_not_there_is_none;
     cases::reads::since as the_events_after_a_seq_are_read_in_order;
     cases::groups::groups as groups_and_members_are_put_read_and_removed;
+    cases::sweeps::rings as calls_that_ring_past_their_deadline_are_found;
+    cases::sweeps::long as calls_that_connect_or_last_for_too_long_are_found;
+    cases::sweeps::engaged as those_engaged_in_open_calls_are_found_and_those_away_for_too_long;
+    cases::sweeps::orphans as open_calls_of_dead_owners_are_found_with_their_age;
+    cases::sweeps::one_runner as a_sweeper_has_one_runner_until_its_hold_runs_out;
+    cases::sweeps::books as what_is_asked_of_sweepers_and_what_they_did_is_on_record;
     cases::migrations::ten_at_once as migrations_are_applied_once_by_ten_at_once;
     cases::migrations::outdated as a_database_without_the_tables_is_refused_with_a_hint;
     cases::migrations::closed as a_closed_store_has_finished_what_waited_and_takes_no_more;
