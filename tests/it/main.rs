@@ -30,3 +30,4 @@ mod scenarios;
 mod slow_client;
 mod store;
 mod support;
+mod sweepers;
