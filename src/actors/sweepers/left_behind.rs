@@ -64,6 +64,8 @@ impl Sweeper for LeftBehind {
         }
         tokio::time::sleep(PROBES_APART).await;
         let gone = probe.second(gone).await?;
+        tracing::debug!(sweep = NAME, node.id = %run.node.id, gone = gone.len(), "asked twice who is there");
+        fail::fail_point!("sweep-left-behind");
         run.act("lose_connection", "no session anywhere", gone.into_iter().map(prey).collect(), |node, (call, prey)| {
             ask_owner(node, call, prey)
         })

@@ -29,8 +29,10 @@ const NOT_WORTH_RELEASING: Duration = Duration::from_secs(1);
 /// How often the row of runs that found nothing is written. Less often, and the last run shown is older; more often costs
 /// writes that say nothing.
 const FOLD_EVERY: Duration = Duration::from_secs(15);
-/// How long runs are kept, and how often old ones are forgotten.
-const KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How long runs are kept, and nodes that died: since when an owner is gone is known only so long.
+const RUNS_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+const NODES_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// How often older ones are forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// Consecutive scheduled runs of this node that found nothing.
@@ -91,10 +93,19 @@ pub(super) async fn run(node: NodeHandle, interval: Duration) {
         tokio::time::sleep(pause).await;
         if forgotten_at.elapsed() > FORGET_EVERY {
             forgotten_at = clock::monotonic();
-            if let Err(error) = node.store.forget_sweeps(KEPT).await {
-                tracing::debug!(node.id = %node.id, %error, "old sweeps not forgotten");
-            }
+            forget(&node).await;
         }
+    }
+}
+
+/// Old runs, and nodes that are long dead: a row for each start of each process.
+async fn forget(node: &NodeHandle) {
+    let forgotten = match node.store.forget_sweeps(RUNS_KEPT).await {
+        Ok(_) => node.store.forget_dead_nodes(NODES_KEPT).await.map(drop),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = forgotten {
+        tracing::debug!(node.id = %node.id, %error, "old runs and nodes not forgotten");
     }
 }
 
@@ -222,7 +233,7 @@ async fn finish(node: &NodeHandle, seat: &Seat, run: Run, swept: Result<(), Halt
     tracing::info!(
         sweep = run.sweeper, node.id = %node.id, run.id = %run.id, by, dry_run = run.dry_run, found = run.found,
         acted = run.acted, failed = run.failed, outcome, note = note.as_deref().unwrap_or(""),
-        took_ms = began.elapsed().as_millis(), "sweep finished"
+        took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX), "sweep finished"
     );
     // What was quiet until now is written before what broke the quiet.
     let quiet = seat.quiet.borrow_mut().take();

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{NO_TIMERS, actions, assert_done_once, carillon_sweep, logged, sweep_until};
 use crate::support::{
-    TestClient, TestCluster, cluster::ClusterBuilder, moves::participant, node::field, redis::Instance,
+    TestClient, TestCluster, cluster::ClusterBuilder, moves::participant, node::field, process::POLL, redis::Instance,
 };
 
 /// A node that does not tell the owners of calls when a device is gone.
@@ -106,4 +106,28 @@ async fn nobody_is_left_behind_while_a_living_node_does_not_listen() {
     database.sql("DELETE FROM nodes WHERE id = 'cut-off'");
     sweep_until(&cluster, &["left_behind"], |swept| swept.ended("done; found 1, acted 1")).await;
     alice.expect_end(&call, "connection_lost").await;
+}
+
+#[tokio::test]
+async fn who_comes_back_after_both_probes_is_left_alone() {
+    // The fail point stops the sweeper's thread between its probes and its question, and with it the renewal of the lease.
+    let cluster = short_grace(TestCluster::of(1))
+        .set("FAILPOINTS", format!("{UNTOLD};sweep-left-behind=1*sleep(6000)->off"))
+        .set("CARILLON_NODE_LEASE_SECS", 60)
+        .start()
+        .await;
+    let (alice, mut bob, call) = talk(&cluster).await;
+    bob.drop_connection().await;
+    settle(&cluster);
+    let (swept, bob) = tokio::join!(carillon_sweep(&cluster, &["left_behind"]), async {
+        while logged(&cluster, "asked twice who is there", "left_behind").is_empty() {
+            tokio::time::sleep(POLL).await;
+        }
+        bob.resume(cluster.node(0)).await
+    });
+    assert!(swept.ended("done; found 1, acted 0, failed 0"), "{swept:?}");
+    assert!(swept.lines[0].ends_with("outcome=left_alone"), "{swept:?}");
+    alice.expect_none("call:participant_reconnecting", Duration::ZERO).await;
+    bob.act("call:end", &call).await;
+    alice.expect_end(&call, "completed").await;
 }

@@ -182,7 +182,7 @@ pub async fn books(backend: Backend) {
     let store = backend.store().await;
     let request = SweepRequest { id: Uuid::now_v7(), sweeper: "mops".into(), dry_run: true };
     store.request_sweep(&request).await.unwrap();
-    assert_eq!(store.sweeps_wanted().await.unwrap().1, [request.clone()]);
+    assert_eq!(store.sweeps_wanted().await.unwrap().1, std::slice::from_ref(&request));
     let (mine, other) = (Uuid::now_v7(), Uuid::now_v7());
     assert_eq!(store.run_of_request(request.id).await, Ok(None));
     assert_eq!(store.take_request(request.id, mine).await, Ok(true));
