@@ -25,8 +25,10 @@ use crate::{
 const TAKEN_WITHIN: Duration = Duration::from_secs(15);
 /// How often to look how far it is.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// How long a run may be silent before its node is asked for.
+/// How long a run may be silent before it is asked whether its node still lives, and before it is given up: longer than any
+/// run pauses, or one that goes on is taken for lost.
 const SILENCE: Duration = Duration::from_secs(10);
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(120);
 /// Runs that `--list` shows of each sweeper.
 const SHOWN_RUNS: u32 = 3;
 
@@ -82,13 +84,14 @@ async fn sweep(store: &Store, name: &str, dry_run: bool) -> anyhow::Result<bool>
             print(&summary_of(state, outcome));
             return Ok(outcome == "done");
         }
-        if silent_since(heard_at) > SILENCE {
-            heard_at = clock::monotonic();
-            if let Some(state) = &state
-                && !lives(store, &state.run.node).await?
-            {
-                bail!("node {} died while it ran {name}", state.run.node);
+        let silent = silent_since(heard_at);
+        match &state {
+            None if silent > SILENCE => bail!("the node that took {name} has not begun it"),
+            Some(state) if silent > SILENCE && !lives(store, &state.run.node).await? => {
+                bail!("node {} died while it ran {name}", state.run.node)
             }
+            _ if silent > GIVEN_UP_AFTER => bail!("{name} gives no sign any more; see the log of its node"),
+            _ => {}
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
@@ -140,7 +143,7 @@ fn run_line(StoredRun { run, started_at, finished_at }: &StoredRun) -> String {
     let outcome = run.outcome.as_deref().unwrap_or("unfinished");
     let note = run.note.as_deref().map(|note| format!(" ({note})")).unwrap_or_default();
     let kind = match (run.by_hand, run.dry_run) {
-        (_, true) => " dry run by hand",
+        (_, true) => " by hand, dry",
         (true, false) => " by hand",
         (false, false) => "",
     };

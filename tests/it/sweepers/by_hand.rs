@@ -41,7 +41,7 @@ async fn a_sweep_by_hand(cluster: ClusterBuilder) {
         assert!(all.contains(&format!("{sweeper}: ")), "{all}");
     }
     assert!(all.contains("1 run by hand: done: found 1, acted 1, failed 0"), "{all}");
-    assert!(all.contains("1 run dry run by hand: done: found 1, acted 0, failed 0"), "{all}");
+    assert!(all.contains("1 run by hand, dry: done: found 1, acted 0, failed 0"), "{all}");
     let wrong = carillon_sweep(&cluster, &["dust"]).await;
     assert_eq!(wrong.code, 2, "{wrong:?}");
 }
