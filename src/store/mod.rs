@@ -36,6 +36,7 @@ mod refusals;
 mod retry;
 mod schema;
 mod sqlite;
+mod sweep_runs;
 mod sweeps;
 mod tls;
 mod types;
@@ -59,7 +60,8 @@ pub use migrate::migrate;
 pub use nodes::{LiveNode, NodeInfo};
 pub use open_calls::OpenCall;
 pub use prey::{Engaged, Orphan, Overdue};
-pub use sweeps::{StoredRun, SweepAction, SweepRequest, SweepRun, SweeperState};
+pub use sweep_runs::{StoredRun, SweepAction, SweepRun};
+pub use sweeps::{SweepRequest, SweeperState};
 pub use types::CommandId;
 pub use writer::WriterStats;
 

@@ -48,7 +48,7 @@ trait Sweeper {
         usual
     }
 
-    /// See [`HOLD`]. No longer than the interval.
+    /// See [`HOLD`].
     fn hold(&self) -> Duration {
         HOLD
     }
@@ -129,5 +129,20 @@ impl ActionOutcome {
             Self::Failed => "failed",
             Self::DryRun => "dry_run",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_sweeper_can_be_asked_for_by_its_name() {
+        assert_eq!(all().map(|sweeper| sweeper.name()), NAMES);
+    }
+
+    #[test]
+    fn owners_are_asked_about_what_they_take_for_stale_too() {
+        assert!(LOOK_MARGIN > crate::domain::command::SWEEP_MARGIN);
     }
 }
