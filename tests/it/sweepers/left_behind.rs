@@ -131,3 +131,32 @@ async fn who_comes_back_after_both_probes_is_left_alone() {
     bob.act("call:end", &call).await;
     alice.expect_end(&call, "completed").await;
 }
+
+#[tokio::test]
+async fn nobody_is_left_behind_while_every_subscriber_is_cut_off_again_and_again() {
+    let redis = Arc::new(tokio::task::spawn_blocking(Instance::start).await.unwrap());
+    let cluster = short_grace(TestCluster::two_nodes()).on_redis(redis.clone()).start().await;
+    let (alice, bob, call) = talk(&cluster).await;
+    settle(&cluster);
+    let sweeping = async {
+        let mut outcomes = Vec::new();
+        for _ in 0..4 {
+            outcomes.push(carillon_sweep(&cluster, &["left_behind"]).await);
+        }
+        outcomes
+    };
+    let cutting = async {
+        loop {
+            redis.ask("CLIENT KILL TYPE pubsub").expect("Redis runs");
+            tokio::time::sleep(Duration::from_millis(rand::random_range(50..400))).await;
+        }
+    };
+    let outcomes = tokio::select! { outcomes = sweeping => outcomes, () = cutting => unreachable!() };
+    assert!(outcomes.iter().all(|swept| swept.lines.is_empty()), "{outcomes:?}");
+    for side in [&alice, &bob] {
+        side.expect_none("call:participant_reconnecting", Duration::from_secs(1)).await;
+    }
+    sweep_until(&cluster, &["left_behind"], |swept| swept.ended("done; found 0")).await;
+    bob.act("call:end", &call).await;
+    alice.expect_end(&call, "completed").await;
+}
