@@ -86,7 +86,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
 
     let address = server.addrs().first().copied().unwrap_or(settings.listen);
     tokio::task::spawn_local(heartbeat::run(gateway.clone().into_inner()));
-    tokio::task::spawn_local(sweepers::run(node.clone()));
+    tokio::task::spawn_local(sweepers::run(node.clone(), settings.sweep_interval));
     tokio::task::spawn_local(membership::keep_lease(node.clone(), settings.node_lease, info));
     tokio::task::spawn_local(membership::watch(node.clone()));
     tokio::task::spawn_local(polling::run(node.clone()));
@@ -112,7 +112,8 @@ pub async fn migrate(settings: Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn database_url(database: &Database) -> Secret {
+/// The address that the store is opened with.
+pub(crate) fn database_url(database: &Database) -> Secret {
     match database {
         Database::Postgres(url) => url.clone(),
         Database::Sqlite(path) => Secret::new(format!("sqlite:{}", path.display())),
@@ -131,6 +132,7 @@ fn rules(settings: &Settings) -> Rules {
         connect_timeout: settings.connect_timeout,
         reconnect_grace: settings.reconnect_grace,
         max_participants: settings.max_participants,
+        max_duration: settings.max_call,
     }
 }
 

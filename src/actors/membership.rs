@@ -282,7 +282,8 @@ async fn adopt(node: &NodeHandle, mut calls: Vec<CallId>) {
     calls.shuffle(&mut rand::rng());
     let reviving = calls.into_iter().map(|call| {
         let node = node.clone();
-        async move { node.revive(&call).await }
+        // What could not be claimed now, the sweeper finds.
+        async move { drop(node.revive(&call).await) }
     });
     futures_util::stream::iter(reviving).buffer_unordered(ADOPT_AT_ONCE).collect::<()>().await;
 }

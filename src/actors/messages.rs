@@ -31,7 +31,8 @@ pub struct Caller {
 pub enum Ask {
     /// A command of the user.
     Do(Command),
-    /// Something a node has noticed about this user and device: `ConnectionLost`, `BusyElsewhere`.
+    /// Something a node has noticed about this user and device: `ConnectionLost`, `BusyElsewhere`;
+    /// or of the call: `Sweep`.
     Notice(Command),
     /// The call as it stands.
     Get,

@@ -283,11 +283,17 @@ impl Node {
         });
     }
 
-    /// Makes sure that a call whose actor died here is owned again, so that its timers run.
-    pub(super) async fn revive(self: &Arc<Self>, call: &CallId) {
-        if let Err(refusal) = self.locate(call).await {
-            tracing::warn!(call.id = %call, node.id = %self.id, error = %refusal.message, "call not rebuilt");
-        }
+    /// Makes sure that a call whose actor died here is owned again, so that its timers run. `false`: it is to be tried
+    /// again.
+    pub(super) async fn revive(self: &Arc<Self>, call: &CallId) -> bool {
+        let Err(refusal) = self.locate(call).await else { return true };
+        tracing::warn!(call.id = %call, node.id = %self.id, error = %refusal.message, "call not rebuilt");
+        !refusal.retryable
+    }
+
+    /// Makes sure that a call whose owner is gone has one. `false`: it has another by now.
+    pub(super) async fn take_over(self: &Arc<Self>, call: &CallId) -> Result<bool, Refusal> {
+        Ok(matches!(self.locate(call).await?, Place::Here(_)))
     }
 
     async fn locate(self: &Arc<Self>, call: &CallId) -> Result<Place, Refusal> {

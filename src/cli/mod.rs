@@ -4,6 +4,7 @@
 //! only on standard output of `carillon token`, which is what that is for.
 
 pub mod load;
+mod sweep;
 mod token;
 
 use std::{env, ffi::OsString, process::ExitCode};
@@ -56,6 +57,13 @@ enum Command {
         #[command(flatten)]
         settings: Box<RawSettings>,
     },
+    /// Have a living node run a sweeper now, and show what it found and did. Needs the settings of the database only.
+    Sweep {
+        #[command(flatten)]
+        sweep: sweep::SweepArgs,
+        #[command(flatten)]
+        settings: Box<RawSettings>,
+    },
     /// Drive a running cluster with calls, and measure it.
     Load {
         #[command(flatten)]
@@ -90,6 +98,10 @@ pub fn run() -> ExitCode {
                 Err(error) => refuse(&error),
             }
         }
+        Some(Command::Sweep { sweep, settings }) => match settings.validate() {
+            Ok(settings) => finished(sweep::run(&sweep, &settings)),
+            Err(error) => refuse(&error),
+        },
         Some(Command::Load { load }) => finished(load::run(*load)),
     }
 }

@@ -178,6 +178,10 @@ pub trait Bus: Send + Sync + 'static {
     /// For each user: is any node, this one included, subscribed?
     async fn online(&self, users: &[UserId]) -> Result<Vec<bool>, BusError>;
 
+    /// For each node: does it listen? A node listens to its own channel only after it is subscribed to all its users: of
+    /// those who do, [`Bus::online`] has heard.
+    async fn listening(&self, nodes: &[NodeId]) -> Result<Vec<bool>, BusError>;
+
     /// How it stands now.
     fn health(&self) -> BusHealth;
 

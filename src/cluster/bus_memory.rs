@@ -186,6 +186,12 @@ impl Bus for MemoryBus {
         Ok(users.iter().map(|user| members.subscribers.contains_key(user)).collect())
     }
 
+    async fn listening(&self, nodes: &[NodeId]) -> Result<Vec<bool>, BusError> {
+        self.ensure_open()?;
+        let members = self.hub.read();
+        Ok(nodes.iter().map(|node| members.nodes.contains_key(node)).collect())
+    }
+
     fn health(&self) -> BusHealth {
         match *self.closed_at.read().unwrap_or_else(PoisonError::into_inner) {
             None => BusHealth::Up,

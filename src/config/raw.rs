@@ -185,6 +185,19 @@ pub(super) struct CallArgs {
     #[arg(long = "carillon-max-participants", visible_alias = "max-participants", env = "CARILLON_MAX_PARTICIPANTS")]
     #[arg(value_name = "PARTICIPANTS", default_value = "100", hide_env_values = true)]
     pub(super) max_participants: String,
+
+    /// Seconds a call may last, from the second person's coming in, 0 to 2592000 (30 days). 0: for ever. The same on all
+    /// nodes.
+    #[arg(long = "carillon-max-call-secs", visible_alias = "max-call-secs", env = "CARILLON_MAX_CALL_SECS")]
+    #[arg(value_name = "SECONDS", default_value = "86400", hide_env_values = true)]
+    pub(super) max_call_secs: String,
+
+    /// Seconds between two looks of each sweeper for what was left behind, about, 1 to 3600. Takeovers are looked for each
+    /// second, whatever this says.
+    #[arg(long = "carillon-sweep-interval-secs", visible_alias = "sweep-interval-secs")]
+    #[arg(env = "CARILLON_SWEEP_INTERVAL_SECS", hide_env_values = true)]
+    #[arg(value_name = "SECONDS", default_value = "15")]
+    pub(super) sweep_interval_secs: String,
 }
 
 /// What media needs.

@@ -35,6 +35,10 @@ pub struct Settings {
     pub busy_policy: BusyPolicy,
     /// The most participants of a call.
     pub max_participants: u32,
+    /// How long a call may last; `None`: for ever.
+    pub max_call: Option<Duration>,
+    /// About how often each sweeper looks, but for takeovers.
+    pub sweep_interval: Duration,
     /// How long a stopping node takes at most to hand its calls over and close its sessions.
     pub drain: Duration,
     /// Over how long the clients of a stopping node are asked to spread their return.

@@ -43,8 +43,15 @@ fn the_defaults_are_good_and_as_documented() {
     assert_eq!(settings.reconnect_spread, Duration::from_secs(2));
     assert_eq!(settings.ping_interval, Duration::from_secs(20));
     assert_eq!((settings.busy_policy, settings.max_participants), (BusyPolicy::Reject, 100));
+    assert_eq!(settings.max_call, Some(Duration::from_secs(86_400)));
+    assert_eq!(settings.sweep_interval, Duration::from_secs(15));
     assert_eq!((settings.workers, settings.db_connections, settings.rate_limits), (1, 8, true));
     assert!(!settings.dev && settings.warnings.is_empty() && !settings.auth.has_key());
+}
+
+#[test]
+fn a_maximum_duration_of_zero_is_none() {
+    assert_eq!(settings(&["--max-call-secs", "0"]).unwrap().max_call, None);
 }
 
 #[test]

@@ -69,6 +69,9 @@ impl RawSettings {
                 &[("reject", BusyPolicy::Reject), ("call_waiting", BusyPolicy::CallWaiting)],
             ),
             max_participants: check.number("CARILLON_MAX_PARTICIPANTS", &call.max_participants, 2..=1000) as u32,
+            max_call: Some(check.seconds("CARILLON_MAX_CALL_SECS", &call.max_call_secs, 0..=2_592_000))
+                .filter(|longest| !longest.is_zero()),
+            sweep_interval: check.seconds("CARILLON_SWEEP_INTERVAL_SECS", &call.sweep_interval_secs, 1..=3600),
             drain: check.seconds("CARILLON_DRAIN_SECS", &node.drain_secs, 0..=600),
             reconnect_spread: check.seconds("CARILLON_RECONNECT_SPREAD_SECS", &node.reconnect_spread_secs, 0..=600),
             rate_limits: check.switch("CARILLON_RATE_LIMITS", &node.rate_limits),

@@ -86,6 +86,22 @@ pub enum Command {
     },
     /// A deadline may have passed.
     Tick,
+    /// A sweeper takes the call, or somebody in it, for left behind. Whether it is, the call's own deadlines say.
+    Sweep(Prey),
+}
+
+/// What a sweeper takes a call for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Prey {
+    /// Somebody is rung past their ring's end.
+    StaleRinging,
+    /// Somebody has waited for media past the end of that wait.
+    StaleConnecting,
+    /// It has gone on for longer than calls may.
+    PastMaxDuration,
+    /// This participant is in the call with a device that is connected nowhere, or has been away past the grace.
+    LeftBehind { user: UserId, device: DeviceId },
 }
 
 impl Command {
@@ -108,6 +124,7 @@ impl Command {
             Self::ConnectionLost { .. } => "connection_lost",
             Self::ConnectionBack { .. } => "connection_back",
             Self::Tick => "tick",
+            Self::Sweep(_) => "sweep",
         }
     }
 }
@@ -119,6 +136,10 @@ pub const MAX_RING_TIMEOUT: Duration = Duration::from_secs(600);
 /// The most devices of one user that are noted as alerting. Larger: a client that connects under ever new device ids
 /// grows the history of a call without bound; smaller: a caller might not see that the last of many devices rings.
 pub const MAX_RINGING_DEVICES: usize = 16;
+
+/// How far past its deadline something must be before a sweeper may act on it. Less: a sweeper does the work of timers
+/// that are about to run; more: what a timer has missed stays for longer.
+pub const SWEEP_MARGIN: Duration = Duration::from_secs(2);
 
 /// Settings that the rules depend on; the same on every node of a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,6 +154,9 @@ pub struct Rules {
     /// The most people engaged in one call. Nobody is rung beyond it either, counting those rung already; but who joins
     /// unasked may take the place of one who is still being rung.
     pub max_participants: u32,
+    /// How long a call may last; `None`: for ever. Shorter than people talk, and they are cut off; much longer, and what
+    /// nobody ends is kept for nobody.
+    pub max_duration: Option<Duration>,
 }
 
 impl Default for Rules {
@@ -142,6 +166,7 @@ impl Default for Rules {
             connect_timeout: Duration::from_secs(30),
             reconnect_grace: Duration::from_secs(15),
             max_participants: 100,
+            max_duration: Some(Duration::from_secs(24 * 60 * 60)),
         }
     }
 }

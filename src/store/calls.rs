@@ -180,24 +180,6 @@ impl Store {
         self.read(take).await
     }
 
-    /// Open calls whose owner has no good lease, for the takeover sweeper; at most `limit`, in no order.
-    pub async fn calls_of_dead_owners(&self, limit: u32) -> Result<Vec<CallId>, StoreError> {
-        let load = move |conn: &mut super::connection::Conn| {
-            let ids: Vec<String> = with_conn!(conn, |c| {
-                let lease = nodes::table
-                    .filter(nodes::id.eq(calls::owner_node).and(nodes::lease_until.gt(DbNow::now())))
-                    .select(nodes::id);
-                calls::table
-                    .filter(calls::open.and(diesel::dsl::not(exists(lease))))
-                    .select(calls::id)
-                    .limit(i64::from(limit))
-                    .load(c)?
-            });
-            ids.iter().map(|id| CallId::new(id).map_err(|_| Fault::Unreadable("a call's id"))).collect()
-        };
-        self.read(load).await
-    }
-
     /// The events of a call after `seq`, oldest first, at most `limit`: what somebody missed.
     pub async fn events_after(&self, id: &CallId, seq: u64, limit: u32) -> Result<Vec<Recorded>, StoreError> {
         let id = id.clone();

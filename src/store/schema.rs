@@ -136,6 +136,65 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::store::types::sql::*;
+    sweepers (name) {
+        name -> Text,
+        holder -> Nullable<Text>,
+        held_until -> DbTime,
+        due_at -> DbTime,
+        claimed_at -> Nullable<DbTime>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::store::types::sql::*;
+    sweep_requests (id) {
+        id -> DbUuid,
+        sweeper -> Text,
+        dry_run -> Bool,
+        requested_at -> DbTime,
+        run -> Nullable<DbUuid>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::store::types::sql::*;
+    sweep_runs (id) {
+        id -> DbUuid,
+        sweeper -> Text,
+        node -> Text,
+        by_hand -> Bool,
+        dry_run -> Bool,
+        runs -> BigInt,
+        started_at -> DbTime,
+        finished_at -> Nullable<DbTime>,
+        found -> BigInt,
+        acted -> BigInt,
+        failed -> BigInt,
+        outcome -> Nullable<Text>,
+        note -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::store::types::sql::*;
+    sweep_actions (run, n) {
+        run -> DbUuid,
+        n -> BigInt,
+        call_id -> Text,
+        user_id -> Nullable<Text>,
+        what -> Text,
+        why -> Text,
+        age_ms -> Nullable<BigInt>,
+        outcome -> Text,
+    }
+}
+
 diesel::joinable!(group_members -> groups (group_id));
-diesel::allow_tables_to_appear_in_same_query!(calls, nodes, participants);
+diesel::allow_tables_to_appear_in_same_query!(call_events, calls, invitations, nodes, participants);
 diesel::allow_tables_to_appear_in_same_query!(groups, group_members);

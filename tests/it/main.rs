@@ -35,3 +35,4 @@ mod scenarios;
 mod slow_client;
 mod store;
 mod support;
+mod sweepers;

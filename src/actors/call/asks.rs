@@ -3,16 +3,20 @@
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use uuid::Uuid;
 
-use super::{CallActor, Job, LEASE_LOST, LookedUp, Reply};
+use super::{CallActor, Job, LEASE_LOST, LINK_FRESH, LookedUp, Reply};
 use crate::{
     actors::{
         Answer, Ask, Caller,
         keyed::CommandKey,
         messages::{Attached, MissedSignal, Request, Resume},
     },
+    clock,
     domain::{
-        By, Command, Rejection,
-        call::glare::{Clash, clash},
+        By, Command, Prey, Rejection,
+        call::{
+            decide,
+            glare::{Clash, clash},
+        },
     },
     wire::{Refusal, render},
 };
@@ -125,7 +129,8 @@ impl CallActor {
         }));
     }
 
-    /// What a node noticed; it counts only while the device is still connected where it says.
+    /// What a node noticed; it counts only while the device is still connected where it says, and of what a sweeper takes
+    /// for left behind only what is. [`Answer::Done`]: it did not count.
     pub(super) fn notice(
         &mut self,
         caller: &Caller,
@@ -139,12 +144,23 @@ impl CallActor {
                 self.links.get(&caller.user).is_some_and(|link| Some(&link.session) != caller.session.as_ref())
             }
             Command::BusyElsewhere { user } => *user != caller.user,
+            Command::Sweep(prey) => self.is_heard_of(prey) || self.would_change_nothing(&noticed),
             _ => true,
         };
         if stale {
             return reply.send(Ok(Answer::Done));
         }
         self.perform(&By::System, &noticed, Some(command), None, Some(reply), ctx);
+    }
+
+    /// The sweeper has seen somebody gone who has come back meanwhile.
+    fn is_heard_of(&self, prey: &Prey) -> bool {
+        let Prey::LeftBehind { user, .. } = prey else { return false };
+        self.links.get(user).is_some_and(|link| clock::monotonic().duration_since(link.heard_at) < LINK_FRESH)
+    }
+
+    fn would_change_nothing(&self, noticed: &Command) -> bool {
+        decide(&self.call, clock::now(), &self.node.rules, &By::System, noticed).is_ok_and(|events| events.is_empty())
     }
 
     pub(super) fn is_at(&self, caller: &Caller) -> bool {

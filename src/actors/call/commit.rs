@@ -110,6 +110,7 @@ impl CallActor {
                 return;
             }
             Err(error) => {
+                self.in_doubt |= matches!(error, StoreError::Unavailable { unknown_outcome: true });
                 tracing::warn!(call.id = %self.call.id, node.id = %self.node.id, %error, "commit failed");
                 if let Some(reply) = reply {
                     reply.send(Err(Refusal::from(error)));

@@ -54,6 +54,9 @@ const REMINDERS: u32 = 2;
 /// How long after a takeover the nodes of participants may take to say where their devices are. Shorter than the time a
 /// node needs to notice that Redis is back, and people who are there would be shown as reconnecting.
 const LINK_PATIENCE: Duration = Duration::from_secs(4);
+/// How long a device that was heard of counts as there, whatever a sweeper has seen: longer than a sweeper's question may
+/// be under way, or who connects meanwhile is taken for gone; much longer, and who is gone is kept.
+const LINK_FRESH: Duration = Duration::from_secs(12);
 /// What is told to whom asks a node that could not renew its lease.
 const LEASE_LOST: &str = "this node has lost its lease";
 /// What is told to whom asks for what would have to be written, while nothing can be.
@@ -66,6 +69,7 @@ const RETRY_TIMER: Duration = Duration::from_secs(1);
 struct Link {
     node: NodeId,
     session: SessionId,
+    heard_at: Instant,
 }
 
 /// Where the outcome of a command goes. Dropped: whoever asked looks for the call's next actor.
@@ -127,6 +131,8 @@ pub struct CallActor {
     /// Participants are to be told that signals under way were lost; these were.
     rebuilt: bool,
     told_of_owner: HashSet<UserId>,
+    /// A commit was given up on whose outcome is unknown: what is remembered here may be behind what is stored.
+    in_doubt: bool,
     /// The call is being handed over: nothing is done here until that has succeeded or failed.
     frozen: bool,
     /// Handed over to this owner: nothing was lost on the way.
@@ -165,7 +171,9 @@ impl CallActor {
     /// The actor of a call that was handed over with this parcel.
     pub(super) fn handed(node: NodeHandle, call: Call, history: Vec<Recorded>, epoch: u64, parcel: Parcel) -> Self {
         let mut actor = Self::new(node, Arc::new(call), History::of(history), epoch);
-        actor.links = (parcel.links.into_iter()).map(|(user, node, session)| (user, Link { node, session })).collect();
+        actor.links = (parcel.links.into_iter())
+            .map(|(user, node, session)| (user, Link { node, session, heard_at: clock::monotonic() }))
+            .collect();
         actor.all_have_spoken = parcel.all_have_spoken;
         actor.rebuilt = parcel.told_of_owner.is_some();
         actor.told_of_owner = parcel.told_of_owner.into_iter().flatten().collect();
@@ -197,6 +205,7 @@ impl CallActor {
             opening: None,
             rebuilt: false,
             told_of_owner: HashSet::new(),
+            in_doubt: false,
             frozen: false,
             moved: false,
             all_have_spoken: false,
@@ -211,7 +220,8 @@ impl CallActor {
 
     fn link(&mut self, caller: &Caller) {
         let Some(session) = caller.session.clone() else { return };
-        self.links.insert(caller.user.clone(), Link { node: caller.node.clone(), session });
+        self.links
+            .insert(caller.user.clone(), Link { node: caller.node.clone(), session, heard_at: clock::monotonic() });
         self.awaited.remove(&caller.user);
     }
 
@@ -254,6 +264,11 @@ impl CallActor {
                 reply.send(Err(Refusal::unavailable(DATABASE_AWAY)));
             }
             return self.arm_timer(ctx, RETRY_TIMER);
+        }
+        if self.in_doubt {
+            // The next actor reads what is stored; the dropped reply sends the asker there.
+            drop(reply);
+            return self.stop_to_be_revived(ctx);
         }
         let now = clock::now();
         match decide(&self.call, now, &self.node.rules, by, command) {

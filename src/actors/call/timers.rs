@@ -20,7 +20,9 @@ impl CallActor {
             self.timer = Some(ctx.run_later(LINGER, |actor, ctx| actor.retire(ctx)));
             return;
         }
-        let wait = match self.call.next_deadline() {
+        // A timer that is forgotten is what the sweepers are for.
+        fail::fail_point!("call-arm-timer", |_| ());
+        let wait = match self.call.next_tick(&self.node.rules) {
             Some(deadline) => deadline.since(clock::now()).max(at_least),
             None if at_least.is_zero() => return,
             // Something failed that no deadline stands for.

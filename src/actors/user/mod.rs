@@ -213,6 +213,7 @@ impl UserActor {
     }
 
     fn tell_connection_lost(&self, call: CallId, caller: Caller) {
+        fail::fail_point!("user-tell-lost", |_| ());
         let lost = Command::ConnectionLost { user: caller.user.clone(), device: caller.device.clone() };
         self.tell_owner(call, caller, lost);
     }

@@ -231,6 +231,20 @@ impl RedisBus {
         outcome
     }
 
+    /// For each channel: does anybody listen?
+    async fn subscribed(&self, channels: Vec<String>) -> Result<Vec<bool>, BusError> {
+        if channels.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Known to be away: no caller waits for a timeout to hear it.
+        if !self.health().is_up() {
+            return Err(BusError::Unavailable);
+        }
+        let pool = self.pool.clone();
+        let asked = self.on_bus_thread(timeout(REPLY_TIMEOUT, ask_subscribers(pool, channels)));
+        asked.await.and_then(Result::ok).flatten().ok_or(BusError::Unavailable)
+    }
+
     /// Whether the listening connection of this number still answers: then it was there all the time until now.
     async fn still_listens(&self, number: u64) -> bool {
         match self.shared.listener(number) {
@@ -286,17 +300,12 @@ impl Bus for RedisBus {
     }
 
     async fn online(&self, users: &[UserId]) -> Result<Vec<bool>, BusError> {
-        if users.is_empty() {
-            return Ok(Vec::new());
-        }
-        // Known to be away: no caller waits for a timeout to hear it.
-        if !self.health().is_up() {
-            return Err(BusError::Unavailable);
-        }
-        let channels: Vec<String> = users.iter().map(|user| self.shared.channels.of_user(user)).collect();
-        let pool = self.pool.clone();
-        let asked = self.on_bus_thread(timeout(REPLY_TIMEOUT, ask_subscribers(pool, channels)));
-        asked.await.and_then(Result::ok).flatten().ok_or(BusError::Unavailable)
+        self.subscribed(users.iter().map(|user| self.shared.channels.of_user(user)).collect()).await
+    }
+
+    async fn listening(&self, nodes: &[NodeId]) -> Result<Vec<bool>, BusError> {
+        let prefix = &self.shared.channels.node_prefix;
+        self.subscribed(nodes.iter().map(|node| format!("{prefix}{node}")).collect()).await
     }
 
     fn health(&self) -> BusHealth {

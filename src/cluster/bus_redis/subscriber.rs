@@ -67,8 +67,9 @@ async fn serve(
     let number = serial.fetch_add(1, Ordering::Relaxed) + 1;
     shared.registry.on_connected();
     let subscribed = async {
-        connection.subscribe(&shared.channels.own).await?;
-        settle(shared, &mut connection, number).await
+        settle(shared, &mut connection, number).await?;
+        // Last, so that who sees this node listen knows that its users are subscribed.
+        connection.subscribe(&shared.channels.own).await
     };
     if let Err(error) = subscribed.await {
         return error.into();

@@ -2,7 +2,7 @@
 //!
 //! An empty list is a success that changes nothing: the command was a repetition, or had been overtaken.
 
-use super::{Call, CallStatus, ending::conclude, ending::status_for, evolve, timers};
+use super::{Call, CallStatus, ending::conclude, ending::status_for, evolve, sweeping, timers};
 use crate::domain::{
     By, Command, DeviceId, EndReason, Event, Participant, ParticipantStatus, Recorded, Rejection, Role, Rules, Start,
     Timestamp, UserId, command::MAX_RING_TIMEOUT, command::MAX_RINGING_DEVICES, event::Created,
@@ -161,7 +161,8 @@ fn by_user(
         | Command::BusyElsewhere { .. }
         | Command::ConnectionLost { .. }
         | Command::ConnectionBack { .. }
-        | Command::Tick => Err(Rejection::Forbidden),
+        | Command::Tick
+        | Command::Sweep(_) => Err(Rejection::Forbidden),
     }
 }
 
@@ -195,7 +196,8 @@ fn by_system(call: &Call, now: Timestamp, rules: &Rules, command: &Command) -> D
             let here = call.participant(user).is_some_and(|p| p.device.as_ref() == Some(device));
             if here { back(call, now, rules, user, device)? } else { vec![] }
         }
-        Command::Tick => timers::due(call, now),
+        Command::Tick => timers::due(call, now, rules),
+        Command::Sweep(prey) => sweeping::swept(call, now, rules, prey),
         _ => return Err(Rejection::Forbidden),
     })
 }

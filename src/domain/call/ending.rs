@@ -46,7 +46,7 @@ fn outcome_of_the_rings(call: &Call) -> (CallStatus, EndReason) {
 /// The status of a call that somebody ended for this reason.
 pub(super) const fn status_for(reason: EndReason) -> CallStatus {
     match reason {
-        EndReason::MediaFailed | EndReason::NodeLost | EndReason::Error => CallStatus::Failed,
+        EndReason::MediaFailed | EndReason::NodeLost | EndReason::Swept | EndReason::Error => CallStatus::Failed,
         _ => CallStatus::Ended,
     }
 }

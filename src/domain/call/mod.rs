@@ -6,6 +6,7 @@ mod ending;
 mod evolve;
 pub mod glare;
 mod invariants;
+mod sweeping;
 mod timers;
 
 use std::time::Duration;

@@ -1,17 +1,31 @@
 //! Deadlines. They are absolute and part of the state, so whoever owns the call next arms them again.
 
-use super::{Call, EndReason};
-use crate::domain::{Event, ParticipantStatus, Timestamp};
+use super::{Call, CallStatus, EndReason};
+use crate::domain::{Event, ParticipantStatus, Rules, Timestamp};
 
 impl Call {
     /// When the call next needs a [`crate::domain::Command::Tick`]; `None`: not until something happens.
+    pub fn next_tick(&self, rules: &Rules) -> Option<Timestamp> {
+        let longest = if self.status.is_final() { None } else { self.longest_until(rules) };
+        self.next_deadline().into_iter().chain(longest).min()
+    }
+
+    /// Until when the call may last: from the second person's coming in, and before that from its creation.
+    pub fn longest_until(&self, rules: &Rules) -> Option<Timestamp> {
+        rules.max_duration.map(|longest| self.started_at.unwrap_or(self.created_at) + longest)
+    }
+
+    /// The earliest deadline of a participant.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         self.participants.iter().filter_map(|p| p.deadline).min()
     }
 }
 
 /// What the deadlines that have passed lead to, one event for each.
-pub(super) fn due(call: &Call, now: Timestamp) -> Vec<Event> {
+pub(super) fn due(call: &Call, now: Timestamp, rules: &Rules) -> Vec<Event> {
+    if call.longest_until(rules).is_some_and(|deadline| deadline <= now) {
+        return vec![Event::Ended { status: CallStatus::Ended, reason: EndReason::MaxDuration, by: None }];
+    }
     let overdue = call.participants.iter().filter(|p| p.deadline.is_some_and(|deadline| deadline <= now));
     overdue
         .filter_map(|p| {

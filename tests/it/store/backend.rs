@@ -83,6 +83,14 @@ impl Backend {
         }
     }
 
+    /// Runs a statement past the store.
+    pub fn execute(&self, sql: &str) {
+        match self {
+            Self::Sqlite(_) => self.file().batch_execute(sql).unwrap(),
+            Self::Postgres(database) => drop(database.sql(sql)),
+        }
+    }
+
     /// Rows of a table.
     pub fn count(&self, table: &str) -> i64 {
         self.number("count(*)", table)

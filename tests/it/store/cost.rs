@@ -6,6 +6,8 @@ use futures_util::future::join_all;
 
 use super::{backend::Backend, cases::batches::whole_call, run};
 
+const HOUR: Duration = Duration::from_secs(3600);
+
 /// CPU of a PostgreSQL, all its processes, dead ones included.
 fn cpu(database: &crate::support::postgres::Database) -> Duration {
     let checkpointer = database.sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'");
@@ -54,6 +56,63 @@ fn cost_in_postgres_of_a_whole_call() {
                 stats.commits as f64 / stats.transactions as f64,
                 used.as_secs_f64() * 1000.0 / f64::from(n)
             );
+        }
+    });
+}
+
+/// What the looks of the sweepers cost beside many calls that have ended: they must not read those.
+#[test]
+#[ignore = "a measurement"]
+fn cost_of_the_sweepers_looks_beside_two_hundred_thousand_ended_calls() {
+    run(async {
+        for backend in [Backend::sqlite(), Backend::postgres()] {
+            let store = backend.store().await;
+            let (numbers, now) = match &backend {
+                Backend::Sqlite(_) => {
+                    let numbers = "(WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 200000) SELECT n FROM s)";
+                    (numbers, "CAST(unixepoch() AS integer) * 1000000")
+                }
+                Backend::Postgres(_) => ("generate_series(1, 200000) AS s(n)", "now()"),
+            };
+            let open = if matches!(backend, Backend::Sqlite(_)) { ("0", "1") } else { ("false", "true") };
+            for (kind, count, status, open) in [("e", 200_000, "ended", open.0), ("o", 2000, "active", open.1)] {
+                backend.execute(&format!(
+                    "INSERT INTO calls (id, owner_node, epoch, seq, prev_seq, open, status, call_type, mode, initiator, is_group, \
+                     max_participants, peak_participants, created_at, started_at) SELECT '{kind}' || n, 'n1', 1, 3, 2, {open}, \
+                     '{status}', 'audio', 'p2p', 'u' || n, {0}, 100, 2, {now}, {now} FROM {numbers} WHERE n <= {count}",
+                    if open == "0" || open == "1" { "0" } else { "false" }
+                ));
+                for part in ["a", "b"] {
+                    backend.execute(&format!(
+                        "INSERT INTO participants (call_id, user_id, role, status, open, device_id, ringing_devices, invited_at, \
+                         joined_at, earlier_stays_ms) SELECT '{kind}' || n, '{part}' || n, 'host', 'joined', {open}, 'd', '[]', \
+                         {now}, {now}, 0 FROM {numbers} WHERE n <= {count}"
+                    ));
+                }
+            }
+            store
+                .register_node(&carillon::domain::NodeId::new("n1").unwrap(), HOUR, &Default::default())
+                .await
+                .unwrap();
+            for analyzed in [false, true] {
+                if analyzed {
+                    backend.execute("ANALYZE");
+                }
+                let mut took = Vec::new();
+                for look in 0..6 {
+                    let began = Instant::now();
+                    match look {
+                        0 => drop(store.stale_rings(HOUR, None, 200).await.unwrap()),
+                        1 => drop(store.stale_connecting(HOUR, HOUR, None, 200).await.unwrap()),
+                        2 => drop(store.longest_calls(HOUR, HOUR, None, 200).await.unwrap()),
+                        3 => drop(store.engaged_parts(HOUR, None, 200).await.unwrap()),
+                        4 => drop(store.stale_reconnecting(HOUR, HOUR, 200).await.unwrap()),
+                        _ => drop(store.orphaned_calls(None, 200).await.unwrap()),
+                    }
+                    took.push(began.elapsed());
+                }
+                println!("{:?}, analyzed: {analyzed}: {took:?}", store.kind());
+            }
         }
     });
 }

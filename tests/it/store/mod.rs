@@ -50,7 +50,6 @@ conformance! {
     cases::ownership::races as one_of_ten_claims_at_once_wins;
     cases::ownership::leases as a_lease_runs_by_the_databases_clock_and_is_not_renewed_when_it_has_run_out;
     cases::ownership::deaf as a_node_says_for_the_others_whether_its_bus_is_up;
-    cases::ownership::dead_owners as open_calls_of_dead_owners_are_found;
     cases::reads::open_calls as a_user_is_found_in_the_open_calls_they_are_rung_or_engaged_in;
     cases::reads::storm as a_thousand_questions_about_open_calls_at_once_are_answered;
     cases::reads::positions as how_far_calls_have_come_is_read_for_many_at_once;
@@ -62,6 +61,12 @@ conformance! {
     cases::keyed::two_owners as a_command_carried_out_by_the_next_owner_is_not_the_commit_of_the_one_before;
     cases::keyed::forgotten as old_keys_are_forgotten_and_nothing_else;
     cases::groups::groups as groups_and_members_are_put_read_and_removed;
+    cases::sweeps::rings as calls_that_ring_past_their_deadline_are_found;
+    cases::sweeps::long as calls_that_connect_or_last_for_too_long_are_found;
+    cases::sweeps::engaged as those_engaged_in_open_calls_are_found_and_those_away_for_too_long;
+    cases::sweeps::orphans as open_calls_of_dead_owners_are_found_with_their_age;
+    cases::sweeps::one_runner as a_sweeper_has_one_runner_until_its_hold_runs_out;
+    cases::sweeps::books as what_is_asked_of_sweepers_and_what_they_did_is_on_record;
     cases::migrations::ten_at_once as migrations_are_applied_once_by_ten_at_once;
     cases::migrations::outdated as a_database_without_the_tables_is_refused_with_a_hint;
     cases::migrations::closed as a_closed_store_has_finished_what_waited_and_takes_no_more;

@@ -174,6 +174,11 @@ impl TestCluster {
         }
     }
 
+    /// The environment of its nodes.
+    pub fn settings(&self) -> &[(String, String)] {
+        &self.settings
+    }
+
     /// The secrets of the cluster.
     pub fn realm(&self) -> &Arc<Realm> {
         &self.realm

@@ -11,7 +11,7 @@ use proptest::{
 
 use super::super::scenarios::{device_id, opaque, user_id};
 use crate::domain::{
-    BusyPolicy, CallId, CallMode, CallType, Command, DeviceId, EndReason, GroupId, Opaque, Start, UserId,
+    BusyPolicy, CallId, CallMode, CallType, Command, DeviceId, EndReason, GroupId, Opaque, Prey, Start, UserId,
 };
 
 pub(super) const USERS: [&str; 5] = ["alice", "bob", "carol", "dave", "erin"];
@@ -124,6 +124,15 @@ fn user_commands() -> impl Strategy<Value = Command> {
     ]
 }
 
+fn preys() -> impl Strategy<Value = Prey> {
+    prop_oneof![
+        1 => Just(Prey::StaleRinging),
+        1 => Just(Prey::StaleConnecting),
+        1 => Just(Prey::PastMaxDuration),
+        2 => (users(), devices()).prop_map(|(user, device)| Prey::LeftBehind { user, device }),
+    ]
+}
+
 fn server_commands() -> impl Strategy<Value = Command> {
     prop_oneof![
         2 => several_users().prop_map(|users| Command::Connected { users }),
@@ -132,6 +141,7 @@ fn server_commands() -> impl Strategy<Value = Command> {
         1 => (users(), devices()).prop_map(|(user, device)| Command::ConnectionLost { user, device }),
         1 => (users(), devices()).prop_map(|(user, device)| Command::ConnectionBack { user, device }),
         2 => Just(Command::Tick),
+        2 => preys().prop_map(Command::Sweep),
     ]
 }
 

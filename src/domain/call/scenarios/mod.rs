@@ -10,6 +10,7 @@ mod numbering;
 mod reconnecting;
 mod ringing;
 mod starting;
+mod sweeping;
 
 use std::{collections::BTreeMap, time::Duration};
 

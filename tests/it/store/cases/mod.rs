@@ -8,3 +8,4 @@ pub mod migrations;
 pub mod ownership;
 pub mod reads;
 pub mod slots;
+pub mod sweeps;

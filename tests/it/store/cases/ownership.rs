@@ -1,6 +1,6 @@
 //! Who may write a call: leases and claims.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use carillon::{
     domain::{Command, NodeId},
@@ -128,21 +128,4 @@ pub async fn deaf(backend: Backend) {
     store.set_bus_up(&n1, true).await.unwrap();
     assert_eq!(up().await, [true, true]);
     assert_eq!(store.set_bus_up(&node("nobody"), false).await, Ok(()));
-}
-
-pub async fn dead_owners(backend: Backend) {
-    let store = backend.store().await;
-    let living = register(&store, "living", LONG).await;
-    let expired = register(&store, "expired", Duration::from_millis(1)).await;
-    for (n, owner) in [&living, &expired, &node("never"), &expired].into_iter().enumerate() {
-        let (commit, call) = begin(&opening(&format!("c{n}"), &format!("a{n}"), &["bob"]), owner);
-        store.commit(commit).await.unwrap();
-        if n == 3 {
-            store.commit(call.decide(&format!("a{n}"), &Command::Cancel).0).await.unwrap();
-        }
-    }
-    tokio::time::sleep(Duration::from_millis(20)).await;
-    let found: BTreeSet<_> = store.calls_of_dead_owners(10).await.unwrap().into_iter().collect();
-    assert_eq!(found, BTreeSet::from([call_id("c1"), call_id("c2")]));
-    assert_eq!(store.calls_of_dead_owners(1).await.unwrap().len(), 1);
 }

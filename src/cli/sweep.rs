@@ -1,0 +1,173 @@
+//! `carillon sweep`: asks the cluster for one run of a sweeper, and shows what it found and did.
+//!
+//! Acts on nothing itself: a living node takes the request within about a second and runs the sweeper, as it would on
+//! schedule. Prints the run's actions line by line as they are recorded, and at last its outcome. It survives a node that
+//! dies in the middle by saying so.
+
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use clap::{Args, builder::PossibleValuesParser};
+use uuid::Uuid;
+
+use crate::{
+    actors::sweepers,
+    app, clock,
+    config::Settings,
+    domain::{NodeId, Timestamp},
+    store::{Store, StoreOptions, StoredRun, SweepAction, SweepRequest},
+};
+
+/// How long to wait for a node to take the request: several of their looks, and the run that may be under way.
+const TAKEN_WITHIN: Duration = Duration::from_secs(15);
+/// How often to look how far it is.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How long a run may be silent before it is asked whether its node still lives, and before it is given up: longer than any
+/// run pauses, or one that goes on is taken for lost.
+const SILENCE: Duration = Duration::from_secs(10);
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(120);
+/// Runs that `--list` shows of each sweeper.
+const SHOWN_RUNS: u32 = 3;
+
+/// What to sweep.
+#[derive(Debug, Clone, Args)]
+pub(super) struct SweepArgs {
+    /// The sweeper to run.
+    #[arg(value_name = "NAME", required_unless_present = "list", value_parser = PossibleValuesParser::new(sweepers::NAMES))]
+    name: Option<String>,
+
+    /// Look and report, but change nothing.
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Show every sweeper and its last runs instead.
+    #[arg(long, conflicts_with_all = ["name", "dry_run"])]
+    list: bool,
+}
+
+/// Runs to its end; 0: done, 1: failed, could not ask, or no node took it.
+pub(super) fn run(args: &SweepArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let url = app::database_url(&settings.database);
+        let store =
+            Store::open(&url, StoreOptions { connections: 1 }).await.context("the database cannot be opened")?;
+        let done = match &args.name {
+            Some(name) => sweep(&store, name, args.dry_run).await,
+            None => list(&store).await.map(|()| true),
+        };
+        store.close().await;
+        Ok(if done? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    })
+}
+
+async fn sweep(store: &Store, name: &str, dry_run: bool) -> anyhow::Result<bool> {
+    let request = SweepRequest { id: Uuid::now_v7(), sweeper: name.to_owned(), dry_run };
+    store.request_sweep(&request).await.context("the request cannot be made")?;
+    let run = taken(store, &request).await?;
+    let mut shown = 0;
+    let mut heard_at = clock::monotonic();
+    loop {
+        // Asked for before the actions: what a finished run did is all there.
+        let state = store.sweep_run(run).await?;
+        for action in store.actions_of(run, shown).await? {
+            shown = action.n;
+            heard_at = clock::monotonic();
+            print(&line_of(&action));
+        }
+        if let Some(state) = &state
+            && let Some(outcome) = &state.run.outcome
+        {
+            print(&summary_of(state, outcome));
+            return Ok(outcome == "done");
+        }
+        let silent = silent_since(heard_at);
+        match &state {
+            None if silent > SILENCE => bail!("the node that took {name} has not begun it"),
+            Some(state) if silent > SILENCE && !lives(store, &state.run.node).await? => {
+                bail!("node {} died while it ran {name}", state.run.node)
+            }
+            _ if silent > GIVEN_UP_AFTER => bail!("{name} gives no sign any more; see the log of its node"),
+            _ => {}
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+fn silent_since(heard_at: Instant) -> Duration {
+    clock::monotonic().duration_since(heard_at)
+}
+
+async fn taken(store: &Store, request: &SweepRequest) -> anyhow::Result<Uuid> {
+    let asked_at = clock::monotonic();
+    loop {
+        if let Some(run) = store.run_of_request(request.id).await? {
+            return Ok(run);
+        }
+        // Taken back, so that nothing runs that nobody waits for; unless a node takes it at this very moment.
+        if silent_since(asked_at) > TAKEN_WITHIN && store.withdraw_request(request.id).await? {
+            bail!("no node took it within {} s: is one running on this database?", TAKEN_WITHIN.as_secs());
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+async fn lives(store: &Store, node: &str) -> anyhow::Result<bool> {
+    let node = NodeId::new(node)?;
+    Ok(store.live_nodes().await?.iter().any(|live| live.id == node))
+}
+
+async fn list(store: &Store) -> anyhow::Result<()> {
+    let (states, _) = store.sweeps_wanted().await?;
+    for name in sweepers::NAMES {
+        let Some(state) = states.iter().find(|state| state.name == name) else {
+            print(&format!("{name}: has never run"));
+            continue;
+        };
+        let last = state.claimed_at.map_or_else(|| "never".to_owned(), |at| at.to_string());
+        let holder = state.holder.as_deref().unwrap_or("nobody");
+        let now = if state.held { "running".to_owned() } else { format!("due in {} s", state.due_in.as_secs()) };
+        print(&format!("{name}: {now}, last run {last} by {holder}"));
+        for run in store.last_runs(name, SHOWN_RUNS).await? {
+            print(&format!("  {}", run_line(&run)));
+        }
+    }
+    Ok(())
+}
+
+fn run_line(StoredRun { run, started_at, finished_at }: &StoredRun) -> String {
+    let until = finished_at.map_or_else(|| "…".to_owned(), |at: Timestamp| at.to_string());
+    let outcome = run.outcome.as_deref().unwrap_or("unfinished");
+    let note = run.note.as_deref().map(|note| format!(" ({note})")).unwrap_or_default();
+    let kind = match (run.by_hand, run.dry_run) {
+        (_, true) => " by hand, dry",
+        (true, false) => " by hand",
+        (false, false) => "",
+    };
+    let runs = if run.runs == 1 { "1 run".to_owned() } else { format!("{} runs", run.runs) };
+    let (found, acted, failed) = (run.found, run.acted, run.failed);
+    format!("{started_at} to {until}: {runs}{kind}: {outcome}{note}: found {found}, acted {acted}, failed {failed}")
+}
+
+/// In the words of the log.
+fn line_of(action: &SweepAction) -> String {
+    let user = action.user.as_deref().map(|user| format!(" user.id={user}")).unwrap_or_default();
+    let age = action.age.map(|age| format!(" age_secs={}", age.as_secs())).unwrap_or_default();
+    let SweepAction { call, what, why, outcome, .. } = action;
+    format!("call.id={call}{user} what={what} why=\"{why}\"{age} outcome={outcome}")
+}
+
+fn summary_of(StoredRun { run, .. }: &StoredRun, outcome: &str) -> String {
+    let dry = if run.dry_run { " (dry run)" } else { "" };
+    let note = run.note.as_deref().map(|note| format!(": {note}")).unwrap_or_default();
+    let (found, acted, failed) = (run.found, run.acted, run.failed);
+    format!("{}{dry} on {}: {outcome}{note}; found {found}, acted {acted}, failed {failed}", run.sweeper, run.node)
+}
+
+#[expect(clippy::print_stdout, reason = "what the command is asked for")]
+fn print(line: &str) {
+    println!("{line}");
+}

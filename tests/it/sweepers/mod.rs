@@ -1,0 +1,100 @@
+//! Sweepers on real processes: each with a prey made real, on one node and on several, on schedule and by hand.
+//!
+//! What timers and nodes do by themselves is taken away by fail points: an owner that forgets its timers, a node that does
+//! not tell that a device is gone.
+
+#![cfg(feature = "failpoints")]
+
+mod by_hand;
+mod left_behind;
+mod stale;
+mod takeover;
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::support::{
+    TestCluster,
+    node::{command, field},
+};
+
+/// Until what is past its time is swept on a busy machine: the margin, a look, two probes.
+const SWEPT: Duration = Duration::from_secs(60);
+/// An owner that forgets every timer of its calls.
+const NO_TIMERS: (&str, &str) = ("FAILPOINTS", "call-arm-timer=return");
+
+/// What `carillon sweep` printed, and how it ended.
+#[derive(Debug)]
+struct Swept {
+    code: i32,
+    /// The actions.
+    lines: Vec<String>,
+    summary: String,
+    errors: String,
+}
+
+impl Swept {
+    fn ended(&self, outcome: &str) -> bool {
+        self.summary.contains(&format!(": {outcome}"))
+    }
+}
+
+/// `carillon sweep` beside the cluster.
+async fn carillon_sweep(cluster: &TestCluster, arguments: &[&str]) -> Swept {
+    let arguments: Vec<&str> = std::iter::once("sweep").chain(arguments.iter().copied()).collect();
+    let mut command = command(&arguments, cluster.settings());
+    let output = tokio::task::spawn_blocking(move || command.output().expect("run carillon sweep")).await.unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let mut lines: Vec<String> = text(&output.stdout).lines().map(str::to_owned).collect();
+    let summary = lines.pop().unwrap_or_default();
+    Swept { code: output.status.code().expect("it exits"), lines, summary, errors: text(&output.stderr) }
+}
+
+/// Sweeps by hand until a run is as wanted.
+async fn sweep_until(cluster: &TestCluster, arguments: &[&str], is: impl Fn(&Swept) -> bool) -> Swept {
+    let deadline = Instant::now() + SWEPT;
+    loop {
+        let swept = carillon_sweep(cluster, arguments).await;
+        if is(&swept) {
+            return swept;
+        }
+        assert!(Instant::now() < deadline, "{arguments:?} never comes to that: {swept:?}");
+    }
+}
+
+/// A number in a log line.
+fn number(line: &Value, name: &str) -> Option<u64> {
+    line.get("fields").and_then(|fields| fields.get(name)).or_else(|| line.get(name))?.as_u64()
+}
+
+/// The log lines of a sweeper's actions, on all nodes.
+fn actions(cluster: &TestCluster, sweeper: &str) -> Vec<Value> {
+    logged(cluster, "swept", sweeper)
+}
+
+/// Log lines with this message that are about this sweeper, on all nodes.
+fn logged(cluster: &TestCluster, message: &str, sweeper: &str) -> Vec<Value> {
+    let lines = (0..cluster.size()).flat_map(|number| cluster.node(number).logged(message));
+    lines.filter(|line| field(line, "sweep") == Some(sweeper)).collect()
+}
+
+/// Asserts that one action on this call was done, that its line says all there is to say, and that it is on record in
+/// the same words.
+fn assert_done_once(cluster: &TestCluster, sweeper: &str, what: &str, call: &str) {
+    let done: Vec<Value> = actions(cluster, sweeper)
+        .into_iter()
+        .filter(|line| field(line, "outcome") == Some("done") && field(line, "call.id") == Some(call))
+        .collect();
+    assert_eq!(done.len(), 1, "{done:?}");
+    assert_eq!(field(&done[0], "what"), Some(what));
+    assert!(field(&done[0], "why").is_some_and(|why| !why.is_empty()), "{done:?}");
+    assert!(number(&done[0], "age_secs").is_some(), "{done:?}");
+    let Some(database) = cluster.database() else { return };
+    let rows = database.sql(&format!(
+        "SELECT a.what, a.why, r.sweeper, r.node FROM sweep_actions a JOIN sweep_runs r ON r.id = a.run \
+         WHERE a.call_id = '{call}' AND a.outcome = 'done' AND r.sweeper = '{sweeper}'"
+    ));
+    let logged = ["what", "why", "sweep", "node.id"].map(|name| field(&done[0], name).map(str::to_owned));
+    assert_eq!(rows, [logged.to_vec()]);
+}
