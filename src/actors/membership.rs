@@ -283,7 +283,9 @@ async fn adopt(node: &NodeHandle, mut calls: Vec<CallId>) {
     let reviving = calls.into_iter().map(|call| {
         let node = node.clone();
         // What could not be claimed now, the sweeper finds.
-        async move { drop(node.revive(&call).await) }
+        async move {
+            node.revive(&call).await;
+        }
     });
     futures_util::stream::iter(reviving).buffer_unordered(ADOPT_AT_ONCE).collect::<()>().await;
 }

@@ -17,19 +17,29 @@ async fn calls_of_a_node_that_died_are_taken_over_once_each_and_the_lines_say_si
     let mut callees = Vec::new();
     for pair in 0..6 {
         let caller = cluster.connect(0, &format!("caller-{pair}"), "phone").await;
-        let callee = cluster.connect(1 + pair % 2, &format!("callee-{pair}"), "phone").await;
+        // The calls of people who went with the node all wait for the sweeper: nobody else asks for them.
+        let callee = cluster.connect(pair % 3, &format!("callee-{pair}"), "phone").await;
         calls.push(caller.call_through(&callee).await);
         callees.push(callee);
     }
     cluster.node_mut(0).kill();
-    for (callee, call) in callees.iter().zip(&calls) {
-        callee.expect_within(SWEPT, "call:renegotiate", |e| e["callId"] == **call).await;
+    for (pair, (callee, call)) in callees.iter().zip(&calls).enumerate() {
+        if pair % 3 > 0 {
+            callee.expect_within(SWEPT, "call:renegotiate", |e| e["callId"] == **call).await;
+        }
     }
-    let taken = (1..3).flat_map(|node| cluster.node(node).logged("call taken over"));
-    let mut taken: Vec<String> = taken.filter_map(|line| field(&line, "call.id").map(str::to_owned)).collect();
-    taken.sort();
     calls.sort();
-    assert_eq!(taken, calls, "each once");
+    let deadline = Instant::now() + SWEPT;
+    loop {
+        let lines = (1..3).flat_map(|node| cluster.node(node).logged("call taken over"));
+        let mut taken: Vec<String> = lines.filter_map(|line| field(&line, "call.id").map(str::to_owned)).collect();
+        taken.sort();
+        if taken == calls {
+            break;
+        }
+        assert!(taken.len() < calls.len() && Instant::now() < deadline, "each once: {taken:?} of {calls:?}");
+        tokio::time::sleep(POLL * 10).await;
+    }
     let done = actions(&cluster, "takeover");
     assert!(!done.is_empty(), "none was the sweeper's");
     for line in &done {
