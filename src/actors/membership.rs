@@ -19,7 +19,7 @@ use rand::seq::SliceRandom;
 use super::{Node, NodeHandle, call::NodesGone, messages::ToNode};
 use crate::{
     clock,
-    domain::{CallId, NodeId},
+    domain::{CallId, NodeId, Timestamp},
     store::NodeInfo,
 };
 
@@ -32,6 +32,12 @@ const DIGEST_FOR: Duration = Duration::from_secs(10);
 const ADOPT_AT_ONCE: usize = 16;
 /// Calls in one digest message.
 const DIGEST_CALLS: usize = 500;
+
+/// How often a node asks the time when it is entered: the first answer waits for a connection and says little.
+const CLOCK_QUESTIONS: usize = 3;
+/// From which difference between this machine's clock and the database's on it is told. Less is what slow answers and
+/// drift make of good clocks.
+const WORTH_A_WORD_MILLIS: u64 = 1000;
 
 /// What a node knows of itself and the others.
 pub struct Membership {
@@ -96,12 +102,26 @@ impl Node {
         live.is_empty() || live.contains(node)
     }
 
-    /// Enters the node and takes its first lease.
+    /// Enters the node and takes its first lease, with its clock set.
     pub async fn enter(&self, lease: Duration, info: &NodeInfo) -> Result<(), crate::store::StoreError> {
+        for _ in 0..CLOCK_QUESTIONS {
+            let asked = clock::now();
+            self.set_clock(self.store.clock().await?, asked);
+        }
         let asked = self.membership.now();
         self.store.register_node(&self.id, lease, info).await?;
         self.membership.extend(asked, lease);
         Ok(())
+    }
+
+    /// Sets this node's clock by the database's, which all nodes go by: that said `theirs` after it was `asked` here.
+    fn set_clock(&self, theirs: Timestamp, asked: Timestamp) {
+        let moved = clock::follow(theirs, asked, clock::now());
+        if moved.unsigned_abs() >= WORTH_A_WORD_MILLIS {
+            tracing::warn!(
+                node.id = %self.id, moved_millis = moved, "this machine's clock is not the database's, which is gone by"
+            );
+        }
     }
 }
 
@@ -111,10 +131,13 @@ pub async fn keep_lease(node: NodeHandle, lease: Duration, info: NodeInfo) {
     turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         turns.tick().await;
-        let asked = node.membership.now();
+        let (asked, asked_at) = (node.membership.now(), clock::now());
         match node.store.renew_lease(&node.id, lease).await {
-            Ok(true) => node.membership.extend(asked, lease),
-            Ok(false) => {
+            Ok(Some(theirs)) => {
+                node.membership.extend(asked, lease);
+                node.set_clock(theirs, asked_at);
+            }
+            Ok(None) => {
                 // Others may have taken the calls over: their actors end, and who asks finds the owner in the store.
                 tracing::warn!(node.id = %node.id, calls = node.directory.call_count(), "lease lost; letting go of all calls");
                 for call in node.directory.all_calls() {
@@ -186,10 +209,7 @@ async fn adopt(node: &NodeHandle, mut calls: Vec<CallId>) {
 }
 
 fn send_digest(node: &NodeHandle) {
-    let since = crate::domain::Timestamp::from_millis(
-        clock::now().as_millis() - i64::try_from(DIGEST_FOR.as_millis()).unwrap_or(0),
-    );
-    let positions = node.directory.positions_since(since);
+    let positions = node.directory.positions_since(clock::now() - DIGEST_FOR);
     for calls in positions.chunks(DIGEST_CALLS) {
         for other in node.membership.live().iter().filter(|other| **other != node.id) {
             if let Err(refusal) = node.tell_node(other, &ToNode::Digest { calls: calls.to_vec() }, &[]) {

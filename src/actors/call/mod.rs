@@ -228,6 +228,10 @@ impl CallActor {
                 if let Some(reply) = reply {
                     let _ = reply.send(Ok(self.call_answer()));
                 }
+                if matches!(command, Command::Tick) {
+                    // The clock was put back since the timer was armed: the deadline is still to come.
+                    self.arm_timer(ctx, Duration::ZERO);
+                }
             }
             Ok(events) => self.commit(events, command.name(), id, caller, reply, now, ctx),
             Err(rejection) => {
