@@ -16,7 +16,12 @@ use std::{
 use futures_util::StreamExt;
 use rand::seq::SliceRandom;
 
-use super::{Node, NodeHandle, call::NodesGone, messages::ToNode};
+use super::{
+    Node, NodeHandle,
+    call::NodesGone,
+    messages::ToNode,
+    user::{CompareOne, StillHere},
+};
 use crate::{
     clock,
     domain::{CallId, NodeId, Timestamp},
@@ -28,6 +33,9 @@ use crate::{
 const DIGEST_EVERY: Duration = Duration::from_secs(2);
 /// For how long after a change a call is in the digest. A few digests may be lost too.
 const DIGEST_FOR: Duration = Duration::from_secs(10);
+/// How long after nodes are gone their calls are asked for that no other has taken over. Shorter, and every call of a
+/// large node is asked for at once; longer, and people look at a call that is over.
+const ORPHANS_AFTER: Duration = Duration::from_secs(2);
 /// Calls of dead owners that are claimed at once: what the store's connections have to do, and a little more.
 const ADOPT_AT_ONCE: usize = 16;
 /// Calls in one digest message.
@@ -146,7 +154,17 @@ pub async fn keep_lease(node: NodeHandle, lease: Duration, info: NodeInfo) {
                 }
                 if let Err(error) = node.enter(lease, &info).await {
                     tracing::warn!(node.id = %node.id, %error, "the node could not be entered anew");
+                    continue;
                 }
+                let told = node.clone();
+                node.spawn(async move {
+                    // Others find this node among the living at their next look; told before it, they would forget again.
+                    tokio::time::sleep(DIGEST_EVERY).await;
+                    for user in told.directory.all_users() {
+                        // `do_send`: an actor that is gone has no devices here.
+                        user.do_send(StillHere);
+                    }
+                });
             }
             Err(error) => tracing::warn!(
                 node.id = %node.id, %error, owner = node.membership.may_own(), "the node's lease could not be renewed"
@@ -190,9 +208,29 @@ async fn look(node: &NodeHandle) {
         call.do_send(NodesGone);
     }
     let orphans = node.directory.followed_of(&gone);
-    if !orphans.is_empty() && !node.is_draining() {
+    if orphans.is_empty() {
+        return;
+    }
+    if !node.is_draining() {
         let heir = node.clone();
         node.spawn(async move { adopt(&heir, orphans).await });
+    }
+    let here = node.clone();
+    node.spawn(async move {
+        tokio::time::sleep(ORPHANS_AFTER.mul_f64(rand::random_range(0.75..1.25))).await;
+        compare_orphans(&here, &gone);
+    });
+}
+
+/// A call that ended with its owner, before that could tell anybody, is nobody's to take over: its people are told by
+/// their own nodes, which ask how far it has come.
+fn compare_orphans(node: &NodeHandle, gone: &HashSet<NodeId>) {
+    let gone: HashSet<NodeId> = gone.iter().filter(|other| node.membership.is_gone(other)).cloned().collect();
+    for call in node.directory.followed_of(&gone) {
+        for addr in node.directory.followers(&call).iter().filter_map(|user| node.directory.user(user)) {
+            // `do_send`: an actor that is gone is followed by one that reads everything anew.
+            addr.do_send(CompareOne(call.clone()));
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::{collections::hash_map::Entry, sync::Arc, time::Duration};
 
 use actix::{ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 
-use super::{Compare, Deliver, DeliverSignal, Digest, Held, Member, NewOwner, Tracked, UserActor};
+use super::{Compare, CompareOne, Deliver, DeliverSignal, Digest, Held, Member, NewOwner, Tracked, UserActor};
 use crate::{
     actors::{
         Answer, Ask, CloseCause,
@@ -62,6 +62,8 @@ impl UserActor {
         if delivery.epoch < tracked.epoch {
             return;
         }
+        // A ring that is sent again says nothing: no database is needed for it.
+        let committed = delivery.owner != self.node.id && delivery.items.iter().any(|item| item.seq > tracked.seq);
         if let Some(waiting) = &mut tracked.repairing {
             if waiting.len() < MAX_WAITING {
                 waiting.push(delivery);
@@ -83,6 +85,9 @@ impl UserActor {
             self.tell_busy(delivery.call.clone());
         }
         self.hand_on(&delivery);
+        if committed {
+            self.doubt_this_node(ctx);
+        }
     }
 
     /// Hands the items on that were not handed on before.
@@ -237,6 +242,14 @@ impl Handler<Compare> for UserActor {
     }
 }
 
+impl Handler<CompareOne> for UserActor {
+    type Result = ();
+
+    fn handle(&mut self, CompareOne(call): CompareOne, ctx: &mut Self::Context) {
+        self.compare(call, ctx);
+    }
+}
+
 impl Handler<Digest> for UserActor {
     type Result = ();
 
@@ -274,5 +287,6 @@ impl Handler<NewOwner> for UserActor {
             }
         }
         self.compare(call, ctx);
+        self.doubt_this_node(ctx);
     }
 }
