@@ -46,6 +46,7 @@ impl Node {
         let node = self.clone();
         self.spawn(async move {
             let outcome = node.begin(request).await;
+            fail::fail_point!("start-before-reply");
             // Who asked may have gone; the call is there all the same.
             let _ = reply.send(outcome);
         });
@@ -83,6 +84,7 @@ impl Node {
             let call = request.start.call.clone();
             let begun = self.in_turn(&call, async {
                 let outcome = self.store.commit(commit).await?;
+                fail::fail_point!("start-after-commit");
                 if matches!(outcome, CommitOutcome::Committed) {
                     let caller = &request.caller;
                     self.start_call(CallActor::opened(self.clone(), prepared, FIRST_EPOCH, caller, members.clone()))?;

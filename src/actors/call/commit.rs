@@ -69,11 +69,14 @@ impl CallActor {
                 }
                 self.note_position();
                 self.log(&prepared);
+                fail::fail_point!("call-before-publish");
                 self.publish(prepared, ctx);
+                fail::fail_point!("call-after-publish");
                 if let Some(reply) = reply {
                     // The client may have gone meanwhile; what it asked for is done all the same.
                     let _ = reply.send(Ok(self.call_answer()));
                 }
+                fail::fail_point!("call-after-reply");
                 self.arm_timer(ctx, Duration::ZERO);
             }
             Ok(CommitOutcome::Fenced | CommitOutcome::CallExists | CommitOutcome::SlotTaken { .. }) => {

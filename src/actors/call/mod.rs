@@ -263,7 +263,9 @@ impl Actor for CallActor {
                 call.id = %self.call.id, user.id = %self.call.initiator, node.id = %self.node.id,
                 callees = self.call.participants.len().saturating_sub(1), "call started"
             );
+            fail::fail_point!("start-before-publish");
             self.publish(opening, ctx);
+            fail::fail_point!("start-after-publish");
             self.remind_later(ctx, REMINDERS);
         }
         if (self.rebuilt || self.moved) && !self.call.status.is_final() {
