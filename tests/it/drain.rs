@@ -191,10 +191,11 @@ async fn a_node_that_leaves_is_alive_and_not_ready_and_takes_nothing_new() {
     let mut seen = Vec::new();
     while let Some(ready) = http.status("/readyz").await {
         seen.push((ready, http.status("/livez").await));
-        if ready == 503 && !seen.iter().any(|(ready, _)| *ready == 0) {
-            if let Err(Refused::Upgrade(status)) = Connect::to(cluster.node(0), "late", "phone").go().await {
-                seen.push((0, Some(status)));
-            }
+        if ready == 503
+            && !seen.iter().any(|(ready, _)| *ready == 0)
+            && let Err(Refused::Upgrade(status)) = Connect::to(cluster.node(0), "late", "phone").go().await
+        {
+            seen.push((0, Some(status)));
         }
         assert!(told.elapsed() < LEAVE);
         tokio::time::sleep(Duration::from_millis(20)).await;
