@@ -48,6 +48,7 @@ impl bus::Inbox for Inbox {
                 let serving = node.clone();
                 node.spawn(async move {
                     let result = serving.ask_hop(&call, command, caller, ask, hops).await;
+                    fail::fail_point!("answer-before-send");
                     if let Err(refusal) = serving.tell_node(&from, &ToNode::Answer { id, result }, &[]) {
                         tracing::debug!(node.id = %from, error = %refusal.message, "answer not published");
                     }

@@ -16,10 +16,16 @@ use std::{
 use futures_util::StreamExt;
 use rand::seq::SliceRandom;
 
-use super::{Node, NodeHandle, call::NodesGone, degraded::Dependency, messages::ToNode};
+use super::{
+    Node, NodeHandle,
+    call::NodesGone,
+    degraded::Dependency,
+    messages::ToNode,
+    user::{CompareOne, StillHere},
+};
 use crate::{
     clock,
-    domain::{CallId, NodeId},
+    domain::{CallId, NodeId, Timestamp},
     store::{BATCH_POSITIONS, NodeInfo, StoreError},
 };
 
@@ -28,6 +34,9 @@ use crate::{
 const DIGEST_EVERY: Duration = Duration::from_secs(2);
 /// For how long after a change a call is in the digest. A few digests may be lost too.
 const DIGEST_FOR: Duration = Duration::from_secs(10);
+/// How long after nodes are gone their calls are asked for that no other has taken over. Shorter, and every call of a
+/// large node is asked for at once; longer, and people look at a call that is over.
+const ORPHANS_AFTER: Duration = Duration::from_secs(2);
 /// Calls of dead owners that are claimed at once: what the store's connections have to do, and a little more.
 const ADOPT_AT_ONCE: usize = 16;
 /// How soon after a failure the lease is renewed again. Longer than a moment, or a database that comes back is flooded;
@@ -38,6 +47,12 @@ const RENEW_AGAIN: Duration = Duration::from_millis(500);
 const LOOK_PATIENCE: Duration = Duration::from_secs(3);
 /// Calls in one digest message.
 const DIGEST_CALLS: usize = 500;
+
+/// How often a node asks the time when it is entered: the first answer waits for a connection and says little.
+const CLOCK_QUESTIONS: usize = 3;
+/// From which difference between this machine's clock and the database's on it is told. Less is what slow answers and
+/// drift make of good clocks.
+const WORTH_A_WORD_MILLIS: u64 = 1000;
 
 /// What a node knows of itself and the others.
 pub struct Membership {
@@ -137,12 +152,26 @@ impl Node {
         live.is_empty() || live.contains(node) || unknown()
     }
 
-    /// Enters the node and takes its first lease.
+    /// Enters the node and takes its first lease, with its clock set.
     pub async fn enter(&self, lease: Duration, info: &NodeInfo) -> Result<(), crate::store::StoreError> {
+        for _ in 0..CLOCK_QUESTIONS {
+            let asked = clock::now();
+            self.set_clock(self.store.clock().await?, asked);
+        }
         let asked = self.membership.now();
         self.store.register_node(&self.id, lease, info).await?;
         self.membership.extend(asked, lease);
         Ok(())
+    }
+
+    /// Sets this node's clock by the database's, which all nodes go by: that said `theirs` after it was `asked` here.
+    fn set_clock(&self, theirs: Timestamp, asked: Timestamp) {
+        let moved = clock::follow(theirs, asked, clock::now());
+        if moved.unsigned_abs() >= WORTH_A_WORD_MILLIS {
+            tracing::warn!(
+                node.id = %self.id, moved_millis = moved, "this machine's clock is not the database's, which is gone by"
+            );
+        }
     }
 }
 
@@ -154,19 +183,23 @@ pub async fn keep_lease(node: NodeHandle, lease: Duration, info: NodeInfo) {
     let mut returning = false;
     loop {
         turns.tick().await;
-        let asked = node.membership.now();
+        let (asked, asked_at) = (node.membership.now(), clock::now());
         let renewed = match returning {
-            true => Ok(false),
+            true => Ok(None),
             false => node.store.renew_lease(&node.id, lease).await,
         };
         let outcome = match renewed {
-            Ok(true) => {
+            Ok(Some(theirs)) => {
                 node.membership.extend(asked, lease);
+                node.set_clock(theirs, asked_at);
                 Ok(())
             }
-            Ok(false) => {
+            Ok(None) => {
                 let outcome = return_with(&node, lease, &info).await;
                 returning = outcome.is_err();
+                if outcome.is_ok() {
+                    say_still_here(&node);
+                }
                 outcome
             }
             Err(error) => Err(error),
@@ -179,6 +212,19 @@ pub async fn keep_lease(node: NodeHandle, lease: Duration, info: NodeInfo) {
             turns.reset_after(RENEW_AGAIN.min(turns.period()));
         }
     }
+}
+
+/// Owners elsewhere may have taken the devices here for gone.
+fn say_still_here(node: &NodeHandle) {
+    let told = node.clone();
+    node.spawn(async move {
+        // Others find this node among the living at their next look; told before it, they would forget again.
+        tokio::time::sleep(DIGEST_EVERY).await;
+        for user in told.directory.all_users() {
+            // `do_send`: an actor that is gone has no devices here.
+            user.do_send(StillHere);
+        }
+    });
 }
 
 /// The lease had run out. From the moment the node is entered anew nobody takes anything more from it: what others have
@@ -269,9 +315,29 @@ async fn look(node: &NodeHandle) {
         call.do_send(NodesGone);
     }
     let orphans = node.directory.followed_of(&gone);
-    if !orphans.is_empty() && !node.is_draining() {
+    if orphans.is_empty() {
+        return;
+    }
+    if !node.is_draining() {
         let heir = node.clone();
         node.spawn(async move { adopt(&heir, orphans).await });
+    }
+    let here = node.clone();
+    node.spawn(async move {
+        tokio::time::sleep(ORPHANS_AFTER.mul_f64(rand::random_range(0.75..1.25))).await;
+        compare_orphans(&here, &gone);
+    });
+}
+
+/// A call that ended with its owner, before that could tell anybody, is nobody's to take over: its people are told by
+/// their own nodes, which ask how far it has come.
+fn compare_orphans(node: &NodeHandle, gone: &HashSet<NodeId>) {
+    let gone: HashSet<NodeId> = gone.iter().filter(|other| node.membership.is_gone(other)).cloned().collect();
+    for call in node.directory.followed_of(&gone) {
+        for addr in node.directory.followers(&call).iter().filter_map(|user| node.directory.user(user)) {
+            // `do_send`: an actor that is gone is followed by one that reads everything anew.
+            addr.do_send(CompareOne(call.clone()));
+        }
     }
 }
 
@@ -291,10 +357,7 @@ async fn adopt(node: &NodeHandle, mut calls: Vec<CallId>) {
 }
 
 fn send_digest(node: &NodeHandle) {
-    let since = crate::domain::Timestamp::from_millis(
-        clock::now().as_millis() - i64::try_from(DIGEST_FOR.as_millis()).unwrap_or(0),
-    );
-    let positions = node.directory.positions_since(since);
+    let positions = node.directory.positions_since(clock::now() - DIGEST_FOR);
     for calls in positions.chunks(DIGEST_CALLS) {
         for other in node.membership.live().iter().filter(|other| **other != node.id) {
             if let Err(refusal) = node.tell_node(other, &ToNode::Digest { calls: calls.to_vec() }, &[]) {

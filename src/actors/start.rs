@@ -49,6 +49,7 @@ impl Node {
         let node = self.clone();
         self.spawn(async move {
             let outcome = node.begin_once(request).await;
+            fail::fail_point!("start-before-reply");
             // Who asked may have gone; the call is there all the same.
             let _ = reply.send(outcome);
         });
@@ -106,6 +107,7 @@ impl Node {
             let begun = self.in_turn(&call, async {
                 let term = self.membership.term();
                 let outcome = self.store.commit(commit).await?;
+                fail::fail_point!("start-after-commit");
                 if matches!(outcome, CommitOutcome::Committed) {
                     let caller = &request.caller;
                     let actor = CallActor::opened(self.clone(), prepared, FIRST_EPOCH, caller, members.clone());

@@ -60,19 +60,32 @@ impl Store {
         self.lease(register).await
     }
 
-    /// Extends the lease to `lease` from now. `false`: it had run out, or was ended; others may have taken over what
-    /// the node owned, and it must stop acting as owner.
-    pub async fn renew_lease(&self, id: &NodeId, lease: Duration) -> Result<bool, StoreError> {
+    /// Extends the lease to `lease` from now, and says what time that now is by the database's clock. `None`: it had
+    /// run out, or was ended; others may have taken over what the node owned, and it must stop acting as owner.
+    pub async fn renew_lease(&self, id: &NodeId, lease: Duration) -> Result<Option<Timestamp>, StoreError> {
         let id = id.clone();
         let renew = move |conn: &mut Conn| {
-            let renewed = with_conn!(conn, |c| {
+            // Not `get_result`: see `commit_postgres`. It returns before the commit.
+            let until: Option<StoredTime> = with_conn!(conn, |c| {
                 diesel::update(nodes::table.filter(nodes::id.eq(id.as_str()).and(nodes::lease_until.gt(DbNow::now()))))
                     .set(nodes::lease_until.eq(DbNow::plus(lease)))
-                    .execute(c)?
+                    .returning(nodes::lease_until)
+                    .load(c)?
+                    .into_iter()
+                    .next()
             });
-            Ok(renewed == 1)
+            Ok(until.map(|until| until.0 - lease))
         };
         self.lease(renew).await
+    }
+
+    /// The time by the database's clock.
+    pub async fn clock(&self) -> Result<Timestamp, StoreError> {
+        let ask = |conn: &mut Conn| {
+            let now: StoredTime = with_conn!(conn, |c| diesel::select(DbNow::now()).get_result(c)?);
+            Ok(now.0)
+        };
+        self.lease(ask).await
     }
 
     /// Ends the lease: what the node still owns may be taken over at once.

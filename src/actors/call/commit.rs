@@ -83,7 +83,9 @@ impl CallActor {
                 }
                 self.note_position();
                 self.log(&prepared);
+                fail::fail_point!("call-before-publish");
                 self.publish(prepared, ctx);
+                fail::fail_point!("call-after-publish");
                 if let Some(mut reply) = reply {
                     let answer = match reply.kept.take() {
                         Some(first) => Answer::OnRecord(Box::new(Ok(first))),
@@ -91,6 +93,7 @@ impl CallActor {
                     };
                     reply.send(Ok(answer));
                 }
+                fail::fail_point!("call-after-reply");
                 self.arm_timer(ctx, Duration::ZERO);
             }
             Ok(CommitOutcome::Repeated) => {

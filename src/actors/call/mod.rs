@@ -279,6 +279,10 @@ impl CallActor {
                 if let Some(reply) = reply {
                     reply.send(Ok(self.call_answer()));
                 }
+                if matches!(command, Command::Tick) {
+                    // The clock was put back since the timer was armed: the deadline is still to come.
+                    self.arm_timer(ctx, Duration::ZERO);
+                }
             }
             Ok(events) => self.commit(events, command.name(), id, caller, reply, now, ctx),
             Err(rejection) => {
@@ -321,7 +325,9 @@ impl Actor for CallActor {
                 call.id = %self.call.id, user.id = %self.call.initiator, node.id = %self.node.id,
                 callees = self.call.participants.len().saturating_sub(1), "call started"
             );
+            fail::fail_point!("start-before-publish");
             self.publish(opening, ctx);
+            fail::fail_point!("start-after-publish");
             self.remind_later(ctx, REMINDERS);
         }
         if (self.rebuilt || self.moved) && !self.call.status.is_final() {

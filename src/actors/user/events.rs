@@ -4,7 +4,7 @@ use std::{collections::hash_map::Entry, sync::Arc, time::Duration};
 
 use actix::{ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 
-use super::{Compare, Deliver, DeliverSignal, Digest, Held, Member, NewOwner, Stands, Tracked, UserActor};
+use super::{Compare, CompareOne, Deliver, DeliverSignal, Digest, Held, Member, NewOwner, Stands, Tracked, UserActor};
 use crate::{
     actors::{
         Answer, Ask, Caller, CloseCause,
@@ -69,6 +69,8 @@ impl UserActor {
         if delivery.epoch < tracked.epoch {
             return;
         }
+        // A ring that is sent again says nothing: no database is needed for it.
+        let committed = delivery.owner != self.node.id && delivery.items.iter().any(|item| item.seq > tracked.seq);
         if let Some(waiting) = &mut tracked.repairing {
             if waiting.len() < MAX_WAITING {
                 waiting.push(delivery);
@@ -90,6 +92,9 @@ impl UserActor {
             self.tell_busy(delivery.call.clone());
         }
         self.hand_on(&delivery);
+        if committed {
+            self.doubt_this_node(ctx);
+        }
     }
 
     /// Hands the items on that were not handed on before.
@@ -244,7 +249,7 @@ impl Handler<DeliverSignal> for UserActor {
 
 impl UserActor {
     /// Tells a call's owner which session here the device in the call has, if any.
-    fn tell_where(&self, call: &CallId, device: &DeviceId) {
+    pub(super) fn tell_where(&self, call: &CallId, device: &DeviceId) {
         for member in self.members.iter().filter(|member| member.device == *device) {
             self.tell_where_session(call.clone(), self.caller(&member.session, &member.device));
         }
@@ -271,6 +276,14 @@ impl Handler<Compare> for UserActor {
             }
         }
         self.look_for_calls(ctx);
+    }
+}
+
+impl Handler<CompareOne> for UserActor {
+    type Result = ();
+
+    fn handle(&mut self, CompareOne(call): CompareOne, ctx: &mut Self::Context) {
+        self.compare(call, ctx);
     }
 }
 
@@ -318,6 +331,7 @@ impl UserActor {
             self.tell_where(&call, &device);
         }
         self.compare(call, ctx);
+        self.doubt_this_node(ctx);
     }
 
     /// Tells a call's owner where a device in it is. Nothing else follows from the answer.

@@ -5,6 +5,7 @@
 //! here. What it knows of calls is a copy: after its death the next one reads it from the store and the owners.
 
 mod attach;
+mod cut_off;
 mod events;
 
 use std::{
@@ -16,6 +17,7 @@ use std::{
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler};
 use tokio::sync::oneshot;
 
+pub use self::cut_off::StillHere;
 use super::{
     Ask, Caller, NodeHandle, Outbox,
     degraded::Dependency,
@@ -82,6 +84,11 @@ pub struct OpenedElsewhere {
 #[derive(actix::Message)]
 #[rtype(result = "()")]
 pub struct Compare;
+
+/// The same of one call, whose owner is gone and which nobody has taken over.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+pub struct CompareOne(pub CallId);
 
 /// The owner of a call says how far it has come.
 #[derive(actix::Message)]
@@ -170,12 +177,22 @@ pub struct UserActor {
     over: VecDeque<CallId>,
     /// Subscribed, and the open calls are known.
     loaded: bool,
+    /// It is being found out whether this node is cut off from the database.
+    in_doubt: bool,
 }
 
 impl UserActor {
     /// The actor of a user who is about to get a session here.
     pub fn new(node: NodeHandle, user: UserId) -> Self {
-        Self { node, user, members: Vec::new(), calls: HashMap::new(), over: VecDeque::new(), loaded: false }
+        Self {
+            node,
+            user,
+            members: Vec::new(),
+            calls: HashMap::new(),
+            over: VecDeque::new(),
+            loaded: false,
+            in_doubt: false,
+        }
     }
 
     fn caller(&self, session: &SessionId, device: &DeviceId) -> Caller {

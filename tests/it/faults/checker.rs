@@ -5,12 +5,17 @@
 
 use std::{
     collections::BTreeSet,
-    sync::Mutex,
+    io::Write,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
 
+use super::rounds::Rounds;
 use crate::support::{
     TestClient, TestCluster,
     client::call_of,
@@ -20,9 +25,11 @@ use crate::support::{
 };
 
 /// How long a command is tried again: longer than any fault of these tests lasts, and than the takeover after it.
-const PERSIST: Duration = Duration::from_secs(25);
+pub const PERSIST: Duration = Duration::from_secs(25);
 /// Between tries: what a client does.
 const AGAIN: Duration = Duration::from_millis(100);
+/// How long a reply is waited for: longer than a node takes to give up on a database that is silent.
+const REPLY: Duration = Duration::from_secs(12);
 /// When everything works again, every client holds every event after at most this, which is two digests and a repair.
 const SETTLED: Duration = Duration::from_secs(8);
 
@@ -49,9 +56,17 @@ struct Operation {
 pub struct History {
     operations: Mutex<Vec<Operation>>,
     started: Mutex<Vec<String>>,
+    checked: AtomicUsize,
+    slowest: Mutex<Duration>,
 }
 
 impl History {
+    /// Notes how long somebody had to wait until something worked, tries that did not included.
+    pub fn recovered(&self, after: Duration) {
+        let mut slowest = lock(&self.slowest);
+        *slowest = after.max(*slowest);
+    }
+
     /// Sends a command once and notes what became of it.
     pub async fn once(&self, client: &TestClient, command: &str, data: Value) -> Result<Value, WireError> {
         let at = {
@@ -65,7 +80,13 @@ impl History {
             });
             operations.len() - 1
         };
-        let answer = client.call(command, data).await;
+        let silence = || WireError {
+            code: "silence".into(),
+            message: "no reply in time".into(),
+            retryable: true,
+            details: Value::Null,
+        };
+        let answer = client.call_within(REPLY, command, data).await.unwrap_or_else(|| Err(silence()));
         lock(&self.operations)[at].outcome = match &answer {
             Ok(_) => Outcome::Ok,
             Err(error) if error.retryable => Outcome::Unknown(error.code.clone()),
@@ -76,13 +97,18 @@ impl History {
 
     /// Tries a command again while it is refused as retryable.
     pub async fn persist(&self, client: &TestClient, command: &str, data: Value) -> Result<Value, WireError> {
-        let deadline = Instant::now() + PERSIST;
+        let began = Instant::now();
         loop {
             match self.once(client, command, data.clone()).await {
-                Err(error) if error.retryable && error.code != "closed" && Instant::now() < deadline => {
+                Err(error) if error.retryable && error.code != "closed" && began.elapsed() < PERSIST => {
                     tokio::time::sleep(AGAIN).await;
                 }
-                outcome => return outcome,
+                outcome => {
+                    if outcome.is_ok() {
+                        self.recovered(began.elapsed());
+                    }
+                    return outcome;
+                }
             }
         }
     }
@@ -125,9 +151,10 @@ impl History {
         }
     }
 
-    /// Compares all that with what is stored, and with what these clients have heard: once everything works again.
+    /// Compares what was begun since the last look with what is stored, and with what these clients have heard: once everything works again.
     pub async fn check(&self, cluster: &TestCluster, clients: &[&TestClient]) {
-        let calls = lock(&self.started).clone();
+        let calls = std::mem::take(&mut *lock(&self.started));
+        self.checked.fetch_add(calls.len(), Ordering::Relaxed);
         assert!(!calls.is_empty(), "a scenario has calls");
         for call in &calls {
             let stored = stored_events(cluster, call);
@@ -142,18 +169,27 @@ impl History {
                 }
             }
         }
-        println!("{}", self.figures(calls.len()));
     }
 
-    fn figures(&self, calls: usize) -> String {
+    /// One line, past the test runner's capture: the figures are for whoever reads the log of a run that went well.
+    pub fn print_figures(&self, rounds: Rounds) {
+        assert!(lock(&self.started).is_empty(), "a scenario ends with the checker");
+        let thread = std::thread::current();
+        let scenario = thread.name().unwrap_or("a scenario").rsplit("faults::").next().unwrap_or_default();
+        let _ = writeln!(std::io::stdout(), "figures of {scenario}: {rounds}, {}", self.figures());
+    }
+
+    fn figures(&self) -> String {
         let operations = lock(&self.operations);
         let count = |is: fn(&Outcome) -> bool| operations.iter().filter(|op| is(&op.outcome)).count();
         format!(
-            "{calls} calls, {} commands: {} acknowledged, {} refused, {} unknown",
+            "{} calls, {} commands: {} ok, {} failed, {} unknown; slowest recovery {:.1} s",
+            self.checked.load(Ordering::Relaxed),
             operations.len(),
             count(|o| *o == Outcome::Ok),
             count(|o| matches!(o, Outcome::Failed(_))),
             count(|o| matches!(o, Outcome::Unknown(_))),
+            lock(&self.slowest).as_secs_f64(),
         )
     }
 

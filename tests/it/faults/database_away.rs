@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::json;
 
-use super::{checker::History, nodes, rounds, talk};
+use super::{checker::History, nodes, rounds::repeat, talk};
 use crate::support::{TestClient, TestCluster, moves::candidate, postgres::Instance};
 
 async fn on_own_database() -> (TestCluster, Arc<Instance>) {
@@ -45,15 +45,13 @@ async fn call_on(history: &History, pairs: &[[TestClient; 2]], deadline: Instant
 
 #[tokio::test]
 async fn nothing_acknowledged_is_lost_when_postgresql_stops_at_once_and_comes_back() {
-    let (cluster, postgres) = on_own_database().await;
-    let history = History::default();
-    let pairs = pairs(&cluster, 3).await;
-    let (alice, bob, call) = talk(&cluster, 0).await;
-    history.include(&call);
-    let rounds = rounds(1);
-    let deadline = Instant::now() + Duration::from_secs(5) * rounds;
-    let breaking = async {
-        for _ in 0..rounds {
+    repeat(1, async |history, _| {
+        let (cluster, postgres) = on_own_database().await;
+        let pairs = pairs(&cluster, 3).await;
+        let (alice, bob, call) = talk(&cluster, 0).await;
+        history.include(&call);
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let breaking = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             let server = postgres.clone();
             tokio::task::spawn_blocking(move || server.stop_immediate()).await.expect("stop PostgreSQL");
@@ -67,37 +65,40 @@ async fn nothing_acknowledged_is_lost_when_postgresql_stops_at_once_and_comes_ba
             let server = postgres.clone();
             tokio::task::spawn_blocking(move || server.start_again()).await.expect("start PostgreSQL");
             tokio::time::sleep(Duration::from_secs(2)).await;
+        };
+        tokio::join!(breaking, call_on(history, &pairs, deadline));
+        history.must(&bob, "call:end", json!({"callId": call})).await;
+        for side in [&alice, &bob] {
+            side.expect_of("call:ended", &call).await;
         }
-    };
-    tokio::join!(breaking, call_on(&history, &pairs, deadline));
-    history.must(&bob, "call:end", json!({"callId": call})).await;
-    for side in [&alice, &bob] {
-        side.expect_of("call:ended", &call).await;
-    }
-    let clients: Vec<&TestClient> = pairs.iter().flatten().chain([&alice, &bob]).collect();
-    history.check(&cluster, &clients).await;
+        let clients: Vec<&TestClient> = pairs.iter().flatten().chain([&alice, &bob]).collect();
+        history.check(&cluster, &clients).await;
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn nothing_acknowledged_is_lost_while_every_backend_is_ended_each_second() {
-    let (cluster, postgres) = on_own_database().await;
-    let history = History::default();
-    let pairs = pairs(&cluster, 3).await;
-    let deadline = Instant::now() + Duration::from_secs(5) * rounds(1);
-    let ending = async {
-        let mut ended = 0;
-        while Instant::now() < deadline {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            let server = postgres.clone();
-            let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+    repeat(1, async |history, _| {
+        let (cluster, postgres) = on_own_database().await;
+        let pairs = pairs(&cluster, 3).await;
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let ending = async {
+            let mut ended = 0;
+            while Instant::now() < deadline {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                let server = postgres.clone();
+                let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
                        WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'";
-            let rows = tokio::task::spawn_blocking(move || server.try_sql("postgres", sql)).await;
-            ended += rows.expect("the SQL thread ends").expect("PostgreSQL runs").len();
-        }
-        ended
-    };
-    let (ended, ()) = tokio::join!(ending, call_on(&history, &pairs, deadline));
-    assert!(ended > 0, "there were backends to end");
-    println!("backends ended: {ended}");
-    history.check(&cluster, &pairs.iter().flatten().collect::<Vec<_>>()).await;
+                let rows = tokio::task::spawn_blocking(move || server.try_sql("postgres", sql)).await;
+                ended += rows.expect("the SQL thread ends").expect("PostgreSQL runs").len();
+            }
+            ended
+        };
+        let (ended, ()) = tokio::join!(ending, call_on(history, &pairs, deadline));
+        assert!(ended > 0, "there were backends to end");
+        println!("backends ended: {ended}");
+        history.check(&cluster, &pairs.iter().flatten().collect::<Vec<_>>()).await;
+    })
+    .await;
 }

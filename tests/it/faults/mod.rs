@@ -1,14 +1,24 @@
 //! What must hold while nodes, Redis or PostgreSQL die: named scenarios on real processes.
 //!
 //! Each writes a history of what clients asked for and were told (`checker`), and ends by comparing it with what is
-//! stored and what every client has heard. `CARILLON_FAULT_ROUNDS` multiplies the rounds, for a longer hunt.
+//! stored and what every client has heard, with one line of figures. See `rounds` for how to repeat or lengthen a run.
 
+mod booting;
 pub mod checker;
+mod clocks;
+mod cut_off;
 mod database_away;
+mod dies_at;
 mod owner_dies;
+mod owner_dies_midway;
 mod owner_sleeps;
 mod redis_away;
+mod roamer;
+mod rolling_restart;
+mod rounds;
 mod signal_replies;
+mod slow_links;
+mod sockets_cut;
 
 use std::time::Duration;
 
@@ -24,12 +34,6 @@ pub const TAKEOVER: Duration = Duration::from_secs(8);
 /// How long after a takeover somebody who went with the dead node is seen as gone: what the new owner waits for nodes
 /// to speak up, the grace, and the same machine.
 const GONE: Duration = Duration::from_secs(20);
-
-/// So many rounds, times `CARILLON_FAULT_ROUNDS`.
-fn rounds(usual: u32) -> u32 {
-    let times = std::env::var("CARILLON_FAULT_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
-    usual * std::cmp::max(1, times)
-}
 
 /// Nodes that notice a death soon.
 pub fn nodes(count: usize) -> ClusterBuilder {

@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{LEASE, TAKEOVER, assert_reaches, checker::History, nodes, rounds, talk};
+use super::{LEASE, TAKEOVER, assert_reaches, nodes, rounds::repeat, talk};
 
 #[tokio::test]
 async fn an_owner_that_slept_past_its_lease_decides_nothing_when_it_wakes() {
-    let cluster = nodes(2).start().await;
-    for _ in 0..rounds(1) {
-        let history = History::default();
+    repeat(1, async |history, _| {
+        let cluster = nodes(2).start().await;
         let alice = cluster.connect(0, "alice", "phone").await;
         let near = cluster.connect(0, "bob", "near").await;
         let far = cluster.connect(1, "bob", "far").await;
@@ -51,41 +50,43 @@ async fn an_owner_that_slept_past_its_lease_decides_nothing_when_it_wakes() {
             device.expect_within(TAKEOVER, "call:ended", |e| e["callId"] == *call).await;
         }
         history.check(&cluster, &[&alice, &near, &far]).await;
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_talk_goes_on_after_its_owner_has_slept_past_its_lease() {
-    let cluster = nodes(3).start().await;
-    let history = History::default();
-    let (alice, bob, call) = talk(&cluster, 2).await;
-    history.include(&call);
-    cluster.node(0).freeze().await;
-    for side in [&alice, &bob] {
-        side.expect_within(TAKEOVER, "call:renegotiate", |e| e["callId"] == *call).await;
-    }
-    cluster.node(0).signal(libc::SIGCONT);
-    for screen in [true, false, true, false] {
-        assert_reaches(&history, &alice, &bob, &call, screen).await;
-        assert_reaches(&history, &bob, &alice, &call, screen).await;
-    }
-    let again = |e: &Value| e["callId"] == *call;
-    alice.expect_none_where("call:renegotiate", LEASE, again).await;
-    history.must(&alice, "call:end", json!({"callId": call})).await;
-    for side in [&alice, &bob] {
-        side.expect_end(&call, "completed").await;
-    }
-    history.check(&cluster, &[&alice, &bob]).await;
+    repeat(1, async |history, _| {
+        let cluster = nodes(3).start().await;
+        let (alice, bob, call) = talk(&cluster, 2).await;
+        history.include(&call);
+        cluster.node(0).freeze().await;
+        for side in [&alice, &bob] {
+            side.expect_within(TAKEOVER, "call:renegotiate", |e| e["callId"] == *call).await;
+        }
+        cluster.node(0).signal(libc::SIGCONT);
+        for screen in [true, false, true, false] {
+            assert_reaches(history, &alice, &bob, &call, screen).await;
+            assert_reaches(history, &bob, &alice, &call, screen).await;
+        }
+        let again = |e: &Value| e["callId"] == *call;
+        alice.expect_none_where("call:renegotiate", LEASE, again).await;
+        history.must(&alice, "call:end", json!({"callId": call})).await;
+        for side in [&alice, &bob] {
+            side.expect_end(&call, "completed").await;
+        }
+        history.check(&cluster, &[&alice, &bob]).await;
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn an_owner_that_slept_for_less_than_its_lease_is_still_the_owner() {
-    // What is left of a lease when the node falls asleep is at least 0.7 of it.
-    let cluster = nodes(2).set("CARILLON_NODE_LEASE_SECS", 5).start().await;
-    let history = History::default();
-    let (alice, bob, call) = talk(&cluster, 0).await;
-    history.include(&call);
-    for _ in 0..rounds(1) {
+    repeat(1, async |history, _| {
+        // What is left of a lease when the node falls asleep is at least 0.7 of it.
+        let cluster = nodes(2).set("CARILLON_NODE_LEASE_SECS", 5).start().await;
+        let (alice, bob, call) = talk(&cluster, 0).await;
+        history.include(&call);
         cluster.node(0).freeze().await;
         let media = json!({"callId": call, "screen": true});
         let asked = history.once(&bob, "call:media", media);
@@ -95,16 +96,17 @@ async fn an_owner_that_slept_for_less_than_its_lease_is_still_the_owner() {
         };
         tokio::join!(asked, wake).0.expect("it waits until the owner wakes");
         alice.expect("call:participant_updated", |e| e["callId"] == *call && e["userId"] == "bob").await;
-        assert_reaches(&history, &alice, &bob, &call, true).await;
-        assert_reaches(&history, &bob, &alice, &call, false).await;
-        assert_reaches(&history, &alice, &bob, &call, false).await;
-    }
-    for side in [&alice, &bob] {
-        side.expect_none("call:renegotiate", Duration::ZERO).await;
-        side.expect_none("call:participant_reconnecting", Duration::ZERO).await;
-    }
-    cluster.assert_no_takeovers();
-    history.must(&alice, "call:end", json!({"callId": call})).await;
-    bob.expect_end(&call, "completed").await;
-    history.check(&cluster, &[&alice, &bob]).await;
+        assert_reaches(history, &alice, &bob, &call, true).await;
+        assert_reaches(history, &bob, &alice, &call, false).await;
+        assert_reaches(history, &alice, &bob, &call, false).await;
+        for side in [&alice, &bob] {
+            side.expect_none("call:renegotiate", Duration::ZERO).await;
+            side.expect_none("call:participant_reconnecting", Duration::ZERO).await;
+        }
+        cluster.assert_no_takeovers();
+        history.must(&alice, "call:end", json!({"callId": call})).await;
+        bob.expect_end(&call, "completed").await;
+        history.check(&cluster, &[&alice, &bob]).await;
+    })
+    .await;
 }

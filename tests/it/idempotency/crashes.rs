@@ -30,7 +30,7 @@ async fn until(what: &str, mut is: impl FnMut() -> bool) {
 async fn cluster(point: &str, passes: usize) -> TestCluster {
     TestCluster::two_nodes()
         .set("CARILLON_NODE_LEASE_SECS", 2)
-        .set_at(0, "FAILPOINTS", format!("{point}={passes}*off->{HOLD}"))
+        .set_on(0, "FAILPOINTS", format!("{point}={passes}*off->{HOLD}"))
         .start()
         .await
 }

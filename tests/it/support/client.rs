@@ -52,6 +52,8 @@ pub struct Connect {
 /// Why there is no session.
 #[derive(Debug)]
 pub enum Refused {
+    /// Nobody listens, or the connection broke before the upgrade was answered.
+    Unreachable,
     /// The upgrade was answered with this HTTP status.
     Upgrade(u16),
     /// `session:hello` was refused.
@@ -61,9 +63,14 @@ pub enum Refused {
 impl Connect {
     /// To this node, as this device.
     pub fn to(node: &TestNode, user: &str, device: &str) -> Self {
+        Self::at(node.address, node.realm.clone(), user, device)
+    }
+
+    /// To whoever listens there.
+    pub fn at(address: SocketAddr, realm: Arc<Realm>, user: &str, device: &str) -> Self {
         Self {
-            address: node.address,
-            realm: node.realm.clone(),
+            address,
+            realm,
             user: user.to_owned(),
             device: device.to_owned(),
             token: None,
@@ -130,12 +137,13 @@ impl Connect {
         if let Some(bytes) = self.receive_buffer {
             socket.set_recv_buffer_size(bytes).expect("a receive buffer");
         }
-        let stream = socket.connect(self.address).await.expect("connect to the node");
+        let Ok(stream) = socket.connect(self.address).await else { return Err(Refused::Unreachable) };
         stream.set_nodelay(true).expect("no delay");
         let local_port = stream.local_addr().expect("a local address").port();
         let websocket = match tokio_tungstenite::client_async(request, stream).await {
             Ok((websocket, _)) => websocket,
             Err(tungstenite::Error::Http(response)) => return Err(Refused::Upgrade(response.status().as_u16())),
+            Err(tungstenite::Error::Io(_) | tungstenite::Error::Protocol(_)) => return Err(Refused::Unreachable),
             Err(error) => panic!("{} cannot upgrade: {error}", self.user),
         };
         let resume = self.order.resume();
@@ -212,6 +220,24 @@ impl TestClient {
 
     /// The same under an idempotency key.
     pub async fn call_keyed(&self, command: &str, key: Option<&str>, data: Value) -> Result<Value, WireError> {
+        match self.answer_within(2 * PATIENCE, command, key, data).await {
+            Some(reply) => reply,
+            None => panic!("{} gets no reply to {command}\n{}", self.name(), self.inbox.describe()),
+        }
+    }
+
+    /// Sends a command and waits so long for its reply.
+    pub async fn call_within(&self, limit: Duration, command: &str, data: Value) -> Option<Result<Value, WireError>> {
+        self.answer_within(limit, command, None, data).await
+    }
+
+    async fn answer_within(
+        &self,
+        limit: Duration,
+        command: &str,
+        key: Option<&str>,
+        data: Value,
+    ) -> Option<Result<Value, WireError>> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed).to_string();
         let reply = self.inbox.await_reply(&id);
         let mut frame = json!({"id": id, "event": command, "data": data});
@@ -219,10 +245,7 @@ impl TestClient {
             frame["idempotencyKey"] = key.into();
         }
         self.send_text(frame.to_string());
-        match tokio::time::timeout(2 * PATIENCE, reply).await {
-            Ok(Ok(reply)) => reply,
-            _ => panic!("{} gets no reply to {command}\n{}", self.name(), self.inbox.describe()),
-        }
+        tokio::time::timeout(limit, reply).await.ok()?.ok()
     }
 
     /// Sends a command that must succeed.
@@ -332,6 +355,12 @@ impl TestClient {
     /// Stops reading from the socket, which stays open: the slow client.
     pub fn stop_reading(&self) {
         self.reading.send_replace(false);
+    }
+
+    /// Breaks the TCP connection without a close frame, soon: nothing more is taken from it.
+    pub fn cut(&self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+        self.inbox.close(Closed { code: None, reason: Value::Null });
     }
 
     /// Breaks the TCP connection without a close frame, and waits until it is gone on this side.

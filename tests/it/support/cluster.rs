@@ -1,6 +1,7 @@
 //! Nodes that belong together: one embedded node on SQLite, or several on PostgreSQL and Redis.
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     sync::{
         Arc,
@@ -17,7 +18,9 @@ use super::{
     client::TestClient,
     http::Http,
     node::{Realm, TestNode},
-    postgres, process, redis,
+    postgres, process,
+    proxy::{Mode, Proxy},
+    redis,
     rest::RestUser,
 };
 
@@ -30,20 +33,24 @@ enum Backing {
     Cluster { database: Arc<postgres::Database>, redis: Arc<redis::Instance> },
 }
 
+/// The links of one node, when they go through proxies.
+pub struct Links {
+    pub database: Proxy,
+    pub redis: Proxy,
+}
+
 /// A cluster that is not started yet.
 pub struct ClusterBuilder {
     nodes: usize,
     backing: Backing,
     settings: Vec<(String, String)>,
-    /// Of single nodes, by number.
-    own_settings: Vec<(usize, String, String)>,
+    of_one: BTreeMap<usize, Vec<(String, String)>>,
+    linked: BTreeMap<usize, (u64, Mode)>,
 }
 
 impl ClusterBuilder {
-    /// A setting of one node, by number from 0.
-    pub fn set_at(mut self, number: usize, name: &str, value: impl ToString) -> Self {
-        self.own_settings.push((number, name.to_owned(), value.to_string()));
-        self
+    fn new(nodes: usize, backing: Backing) -> Self {
+        Self { nodes, backing, settings: Vec::new(), of_one: BTreeMap::new(), linked: BTreeMap::new() }
     }
 
     /// A setting of every node, by its environment variable.
@@ -52,9 +59,20 @@ impl ClusterBuilder {
         self
     }
 
-    /// A setting of one node alone, by its number from 0.
-    pub fn set_on(mut self, node: usize, name: &str, value: impl ToString) -> Self {
-        self.own_settings.push((node, name.to_owned(), value.to_string()));
+    /// A setting of one node, from 0, by its environment variable.
+    pub fn set_on(mut self, number: usize, name: &str, value: impl ToString) -> Self {
+        self.of_one.entry(number).or_default().push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// This node reaches PostgreSQL and Redis through proxies, so that it alone can be cut off from either.
+    pub fn linked(self, number: usize, seed: u64) -> Self {
+        self.linked_by(number, seed, Mode::Pass)
+    }
+
+    /// The same with links that do this from the start.
+    pub fn linked_by(mut self, number: usize, seed: u64, mode: Mode) -> Self {
+        self.linked.insert(number, (seed, mode));
         self
     }
 
@@ -101,14 +119,26 @@ impl ClusterBuilder {
             }
         }
         settings.extend(self.settings);
-        let starting = (1..=self.nodes).map(|n| {
-            let (folder, realm, mut settings) = (folder.clone(), realm.clone(), settings.clone());
-            let own = self.own_settings.iter().filter(|(number, ..)| *number == n - 1);
-            settings.extend(own.map(|(_, name, value)| (name.clone(), value.clone())));
-            async move { TestNode::start(&format!("node-{n}"), &folder, realm, &settings).await }
-        });
-        let nodes = futures_util::future::join_all(starting).await;
-        TestCluster { nodes, realm, folder, settings, backing: self.backing }
+        let mut of_one = self.of_one;
+        let mut links = BTreeMap::new();
+        for (number, (seed, mode)) in self.linked {
+            let Backing::Cluster { database, redis } = &self.backing else { panic!("an embedded node has no links") };
+            let through = Links {
+                database: Proxy::start(database.port(), seed),
+                redis: Proxy::start(redis.address().1, seed.rotate_left(32)),
+            };
+            through.database.set(mode.clone());
+            through.redis.set(mode);
+            let own: &mut Vec<_> = of_one.entry(number).or_default();
+            own.push(("DATABASE_URL".into(), database.url_at(through.database.port())));
+            own.push(("REDIS_URL".into(), format!("redis://127.0.0.1:{}", through.redis.port())));
+            links.insert(number, through);
+        }
+        let mut cluster =
+            TestCluster { nodes: Vec::new(), realm, folder, settings, of_one, links, starts: 0, backing: self.backing };
+        let starting: Vec<_> = (0..self.nodes).map(|number| cluster.launch(number)).collect();
+        cluster.nodes = futures_util::future::join_all(starting).await;
+        cluster
     }
 }
 
@@ -118,13 +148,16 @@ pub struct TestCluster {
     realm: Arc<Realm>,
     folder: PathBuf,
     settings: Vec<(String, String)>,
+    of_one: BTreeMap<usize, Vec<(String, String)>>,
+    links: BTreeMap<usize, Links>,
+    starts: usize,
     backing: Backing,
 }
 
 impl TestCluster {
     /// One node on SQLite with the in-process bus: what a newcomer runs.
     pub fn embedded() -> ClusterBuilder {
-        ClusterBuilder { nodes: 1, backing: Backing::Embedded, settings: Vec::new(), own_settings: Vec::new() }
+        ClusterBuilder::new(1, Backing::Embedded)
     }
 
     /// Two nodes on PostgreSQL and Redis.
@@ -135,12 +168,7 @@ impl TestCluster {
     /// So many nodes on PostgreSQL and Redis.
     pub fn of(nodes: usize) -> ClusterBuilder {
         let (database, redis) = (Arc::new(postgres::Database::create()), redis::shared());
-        ClusterBuilder {
-            nodes,
-            backing: Backing::Cluster { database, redis },
-            settings: Vec::new(),
-            own_settings: Vec::new(),
-        }
+        ClusterBuilder::new(nodes, Backing::Cluster { database, redis })
     }
 
     /// A node by number, from 0, counted round: on a single node every number is that node.
@@ -154,11 +182,39 @@ impl TestCluster {
         &mut self.nodes[number % count]
     }
 
+    /// Starts a node; the name tells its number, from 1, and later starts of it apart.
+    fn launch(&mut self, number: usize) -> impl Future<Output = TestNode> + use<> {
+        self.starts += 1;
+        let later = if self.nodes.get(number).is_some() { format!("-{}", self.starts) } else { String::new() };
+        let name = format!("node-{}{later}", number + 1);
+        let own = self.of_one.get(&number).into_iter().flatten();
+        let settings: Vec<_> = self.settings.iter().chain(own).cloned().collect();
+        let (folder, realm) = (self.folder.clone(), self.realm.clone());
+        async move { TestNode::start(&name, &folder, realm, &settings).await }
+    }
+
     /// One node more, with the same settings; its number.
     pub async fn add_node(&mut self) -> usize {
-        let name = format!("node-{}", self.nodes.len() + 1);
-        self.nodes.push(TestNode::start(&name, &self.folder, self.realm.clone(), &self.settings).await);
+        let node = self.launch(self.nodes.len()).await;
+        self.nodes.push(node);
         self.nodes.len() - 1
+    }
+
+    /// Puts a new node in the place of one that has ended.
+    pub async fn replace(&mut self, number: usize) {
+        self.nodes[number] = self.launch(number).await;
+    }
+
+    /// From its next start on, a node has this setting.
+    pub fn set_on(&mut self, number: usize, name: &str, value: impl ToString) {
+        let own = self.of_one.entry(number).or_default();
+        own.retain(|(set, _)| set != name);
+        own.push((name.to_owned(), value.to_string()));
+    }
+
+    /// The links of a node that was built with [`ClusterBuilder::linked`].
+    pub fn links(&self, number: usize) -> &Links {
+        self.links.get(&number).expect("the node reaches its servers through proxies")
     }
 
     /// How many nodes it has, dead ones included.

@@ -121,6 +121,11 @@ impl Order {
         .collect()
     }
 
+    /// Whether the call's end was seen.
+    pub fn has_ended(&self, call: &str) -> bool {
+        self.ended.contains_key(call)
+    }
+
     /// The last `seq` seen of a call.
     pub fn seq(&self, call: &str) -> Option<u64> {
         self.seqs.get(call).copied()
@@ -154,6 +159,10 @@ impl Inbox {
     pub fn receive(&self, text: &str) {
         let at = Instant::now();
         let mut state = lock(&self.state);
+        if state.closed.is_some() {
+            // Another connection of this device may have gone on from what was seen until then.
+            return;
+        }
         match serde_json::from_str::<Value>(text) {
             Ok(frame) if frame.get("reply").is_some() => {
                 let id = frame["reply"].as_str().unwrap_or_default();

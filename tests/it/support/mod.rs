@@ -6,6 +6,7 @@
 //!   `.set("CARILLON_…", value)` before `.start().await`.
 //! - [`TestClient`] is one device: `cluster.connect(node, user, device)`; commands by `must`, `refused`, `call`, `cast`;
 //!   events by `expect…`; the moves of a call in `moves`.
+//! - `.linked(node, seed)` puts a [`proxy`] before each server of that node, `.set_on(node, …)` is a setting of it alone.
 //! - [`postgres`] and [`redis`] hold the private servers; a test that breaks one makes an `Instance` of its own.
 //!
 //! Dropping a client asserts the order of everything it received. Dropping a node asserts that it still ran, did not
@@ -22,6 +23,7 @@ pub mod moves;
 pub mod node;
 pub mod postgres;
 pub mod process;
+pub mod proxy;
 pub mod redis;
 pub mod rest;
 

@@ -136,6 +136,15 @@ impl TestNode {
         self.process.end();
     }
 
+    /// Waits until it has died by itself, as the test has told it to.
+    pub async fn expect_death(&mut self, limit: Duration) {
+        let Some(status) = self.process.exit(limit).await else {
+            panic!("{} still lives\n{}", self.name, self.log_tail());
+        };
+        assert!(!status.success(), "{} died and did not leave: {status}", self.name);
+        self.ended_by_test = true;
+    }
+
     /// SIGTERM, and waits until it has drained and left.
     pub async fn terminate(&mut self, limit: Duration) -> ExitStatus {
         self.ended_by_test = true;

@@ -103,7 +103,11 @@ impl Instance {
 
     /// The address as `DATABASE_URL` wants it.
     pub fn url(&self, database: &str) -> String {
-        format!("postgres://carillon:{PASSWORD}@127.0.0.1:{}/{database}", self.port)
+        self.url_at(self.port, database)
+    }
+
+    fn url_at(&self, port: u16, database: &str) -> String {
+        format!("postgres://carillon:{PASSWORD}@127.0.0.1:{port}/{database}")
     }
 
     /// Stops it as a power cut would: connections break, recovery at the next start.
@@ -184,6 +188,16 @@ impl Database {
     /// The address as `DATABASE_URL` wants it.
     pub fn url(&self) -> String {
         self.instance.url(&self.name)
+    }
+
+    /// The same by way of a proxy on this port.
+    pub fn url_at(&self, port: u16) -> String {
+        self.instance.url_at(port, &self.name)
+    }
+
+    /// The port of its server.
+    pub fn port(&self) -> u16 {
+        self.instance.port
     }
 
     /// Runs statements; the rows of the last one, as text.

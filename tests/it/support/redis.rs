@@ -68,6 +68,11 @@ impl Instance {
         Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
     }
 
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+
     /// Where it listens.
     pub fn address(&self) -> (&'static str, u16) {
         ("127.0.0.1", self.port)
