@@ -43,6 +43,8 @@ pub enum Ask {
     Attach { resume: Option<Resume> },
     /// The user began a call whose slot this one holds.
     Clash,
+    /// The members of the call's group have changed: who is in the call or rung by it, and is none any more, is taken out.
+    Members,
     /// A command that its user gave a key: carried out once under it, see [`super::keyed`].
     Keyed { key: CommandKey, ask: Box<Ask> },
 }

@@ -7,6 +7,7 @@
 pub mod call;
 pub mod degraded;
 pub mod directory;
+mod group_calls;
 pub mod handoff;
 pub mod inbox;
 pub mod keyed;

@@ -6,7 +6,7 @@
 
 use super::{
     Answer, Ask, Caller, Node,
-    call::{History, Known},
+    call::{History, Known, membership},
     messages::Attached,
 };
 use crate::{
@@ -39,15 +39,12 @@ impl Node {
         let history = History::of(stored.history);
         let known = Known { call: &state, history: &history, epoch, owner: &owner };
         let Some(caller) = caller else { return Ok(Answer::Call(known.call_object())) };
-        if state.participant(&caller.user).is_none() {
-            let member = match &state.group {
-                Some(group) => self.store.is_member(group, &caller.user).await?,
-                None => false,
-            };
-            if !member {
-                return Err(Rejection::NotFound.into());
-            }
-        }
+        let asked_for = membership::asked_for(&state, &caller.user, &ask);
+        let members = match state.group.as_ref().filter(|_| !asked_for.is_empty()) {
+            Some(group) => self.store.members_among(group, &asked_for).await?.len() == asked_for.len(),
+            None => false,
+        };
+        membership::admits(&state, &caller.user, &ask, members)?;
         Ok(match ask {
             Ask::Sync(since) => Answer::Missed(known.missed(&caller.user, Some(since))),
             Ask::Attach { resume } => {

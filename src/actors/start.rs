@@ -3,7 +3,7 @@
 //! Runs detached from the session that asked: a client that goes away in the middle leaves a call that rings, times out
 //! and is in the history, not half of one.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -154,9 +154,21 @@ impl Node {
         let Some(group) = request.start.group.clone() else { return Ok(None) };
         let members = self.store.members_of(&group, super::call::MAX_GROUP_AUDIENCE).await?;
         let initiator = &request.start.initiator;
-        if !members.contains(initiator) {
+        let callees = if request.ring { request.start.callees.as_slice() } else { &[] };
+        // Beyond those that are told of the call there may be more.
+        let known: HashSet<&UserId> = members.iter().collect();
+        let others = callees.iter().take(self.rules.max_participants as usize).chain([initiator]);
+        let mut others: Vec<UserId> = others.filter(|user| !known.contains(user)).cloned().collect();
+        if !others.is_empty() && members.len() >= super::call::MAX_GROUP_AUDIENCE {
+            let more = self.store.members_among(&group, &others).await?;
+            others.retain(|user| !more.contains(user));
+        }
+        if others.contains(initiator) {
             // A group one does not belong to is as good as none.
             return Err(Refusal::new(ErrorCode::NotFound, "there is no such group"));
+        }
+        if !others.is_empty() {
+            return Err(Refusal::new(ErrorCode::Forbidden, "only members of the group can be called in it"));
         }
         if !request.ring {
             request.start.callees.clear();

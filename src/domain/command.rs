@@ -84,6 +84,11 @@ pub enum Command {
         user: UserId,
         device: DeviceId,
     },
+    /// These have no place in the call any more: they were taken out of its group. Who is in it leaves, who is rung is
+    /// rung no more; with nobody left it ends.
+    Remove {
+        users: Vec<UserId>,
+    },
     /// A deadline may have passed.
     Tick,
     /// A sweeper takes the call, or somebody in it, for left behind. Whether it is, the call's own deadlines say.
@@ -123,6 +128,7 @@ impl Command {
             Self::BusyElsewhere { .. } => "busy_elsewhere",
             Self::ConnectionLost { .. } => "connection_lost",
             Self::ConnectionBack { .. } => "connection_back",
+            Self::Remove { .. } => "remove",
             Self::Tick => "tick",
             Self::Sweep(_) => "sweep",
         }

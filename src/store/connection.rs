@@ -24,6 +24,18 @@ macro_rules! with_conn {
 }
 pub(super) use with_conn;
 
+/// The same in one transaction, which an `Err` rolls back. On SQLite it has the database from its beginning: one that
+/// reads first and then writes could be refused in the middle.
+macro_rules! in_transaction {
+    ($conn:expr, |$c:ident| $body:expr) => {
+        match $conn {
+            $crate::store::connection::Conn::Pg($c) => $c.transaction(|$c| $body),
+            $crate::store::connection::Conn::Sqlite($c) => $c.immediate_transaction(|$c| $body),
+        }
+    };
+}
+pub(super) use in_transaction;
+
 /// A connection. Belongs to one thread, and blocks it.
 #[expect(clippy::large_enum_variant, reason = "a handful of them, each on its thread's stack")]
 pub(super) enum Conn {

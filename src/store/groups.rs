@@ -1,18 +1,16 @@
-//! Groups and their members, as the application puts them.
+//! Groups, as the application puts them. Each change is recorded in the audit log in the same transaction.
 
-use diesel::{
-    prelude::*,
-    result::{DatabaseErrorKind, Error},
-};
+use diesel::prelude::*;
 
 use super::{
-    Store,
-    connection::{Conn, with_conn},
+    Act, Store,
+    audit::record_act,
+    connection::{Conn, in_transaction, with_conn},
     error::{Fault, StoreError},
-    schema::{group_members, groups},
-    types::DbNow,
+    schema::{calls, group_members, groups, slots},
+    types::{DbNow, StoredTime, unsigned},
 };
-use crate::domain::{GroupId, Opaque, UserId};
+use crate::domain::{CallId, GroupId, Opaque, Timestamp, call::glare::Slot};
 
 /// A group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,32 +18,8 @@ pub struct Group {
     pub id: GroupId,
     pub name: Option<String>,
     pub metadata: Option<Opaque>,
-}
-
-/// What a member may do in calls of the group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MemberRole {
-    Member,
-    Admin,
-}
-
-impl MemberRole {
-    /// The name on the wire and in the database.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Member => "member",
-            Self::Admin => "admin",
-        }
-    }
-
-    /// The role of that name.
-    pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "member" => Some(Self::Member),
-            "admin" => Some(Self::Admin),
-            _ => None,
-        }
-    }
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
 }
 
 /// What a put did.
@@ -58,6 +32,35 @@ pub enum PutOutcome {
     GroupNotFound,
 }
 
+impl PutOutcome {
+    /// The name in the audit log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Updated => "updated",
+            Self::GroupNotFound => "not_found",
+        }
+    }
+}
+
+/// The name in the audit log of what a removal did.
+pub(super) const fn removal(removed: bool) -> &'static str {
+    if removed { "removed" } else { "not_found" }
+}
+
+type GroupColumns = (String, Option<String>, Option<String>, StoredTime, StoredTime);
+
+fn group((id, name, metadata, created_at, updated_at): GroupColumns) -> Result<Group, Fault> {
+    let metadata = metadata.as_deref().map(serde_json::from_str).transpose();
+    Ok(Group {
+        id: GroupId::new(id).map_err(|_| Fault::Unreadable("a group's id"))?,
+        name,
+        metadata: metadata.map_err(|_| Fault::Unreadable("a group's metadata"))?,
+        created_at: created_at.0,
+        updated_at: updated_at.0,
+    })
+}
+
 impl Store {
     /// Makes the group, or gives it this name and metadata.
     pub async fn put_group(
@@ -65,11 +68,12 @@ impl Store {
         id: &GroupId,
         name: Option<&str>,
         metadata: Option<&Opaque>,
+        act: &Act,
     ) -> Result<PutOutcome, StoreError> {
-        let (id, name, metadata) = (id.clone(), name.map(str::to_owned), metadata.cloned());
+        let (id, name, metadata, act) = (id.clone(), name.map(str::to_owned), metadata.cloned(), act.clone());
         let put = move |conn: &mut Conn| {
             let metadata = metadata.as_ref().map(Opaque::json);
-            with_conn!(conn, |c| {
+            in_transaction!(conn, |c| {
                 let created = diesel::insert_into(groups::table)
                     .values((
                         groups::id.eq(id.as_str()),
@@ -80,17 +84,20 @@ impl Store {
                     ))
                     .on_conflict_do_nothing()
                     .execute(c)?;
-                if created == 1 {
-                    return Ok(PutOutcome::Created);
-                }
-                diesel::update(groups::table.find(id.as_str()))
-                    .set((
-                        groups::name.eq(name.as_deref()),
-                        groups::metadata.eq(metadata),
-                        groups::updated_at.eq(DbNow::now()),
-                    ))
-                    .execute(c)?;
-                Ok(PutOutcome::Updated)
+                let outcome = if created == 1 {
+                    PutOutcome::Created
+                } else {
+                    diesel::update(groups::table.find(id.as_str()))
+                        .set((
+                            groups::name.eq(name.as_deref()),
+                            groups::metadata.eq(metadata),
+                            groups::updated_at.eq(DbNow::now()),
+                        ))
+                        .execute(c)?;
+                    PutOutcome::Updated
+                };
+                record_act!(c, act, outcome.as_str());
+                Ok(outcome)
             })
         };
         self.read(put).await
@@ -100,98 +107,62 @@ impl Store {
     pub async fn get_group(&self, id: &GroupId) -> Result<Option<Group>, StoreError> {
         let id = id.clone();
         let load = move |conn: &mut Conn| {
-            let row: Option<(Option<String>, Option<String>)> = with_conn!(conn, |c| {
-                groups::table.find(id.as_str()).select((groups::name, groups::metadata)).first(c).optional()?
-            });
-            let Some((name, metadata)) = row else { return Ok(None) };
-            let metadata = metadata.as_deref().map(serde_json::from_str).transpose();
-            let metadata = metadata.map_err(|_| Fault::Unreadable("a group's metadata"))?;
-            Ok(Some(Group { id: id.clone(), name, metadata }))
+            let row: Option<GroupColumns> =
+                with_conn!(conn, |c| groups::table.find(id.as_str()).first(c).optional()?);
+            row.map(group).transpose()
         };
         self.read(load).await
     }
 
-    /// Removes the group and its members. Calls that run in it go on. `false`: there was none.
-    pub async fn delete_group(&self, id: &GroupId) -> Result<bool, StoreError> {
-        let id = id.clone();
+    /// Groups in the order of their ids, after `after`, at most `limit`.
+    pub async fn groups_after(&self, after: Option<&GroupId>, limit: usize) -> Result<Vec<Group>, StoreError> {
+        // No id is empty: all come after it.
+        let after = after.map_or_else(String::new, |id| id.as_str().to_owned());
+        let load = move |conn: &mut Conn| {
+            let rows: Vec<GroupColumns> = with_conn!(conn, |c| {
+                groups::table
+                    .filter(groups::id.gt(&after))
+                    .order(groups::id)
+                    .limit(i64::try_from(limit).unwrap_or(i64::MAX))
+                    .load(c)?
+            });
+            rows.into_iter().map(group).collect()
+        };
+        self.read(load).await
+    }
+
+    /// How many members the group has.
+    pub async fn count_members(&self, group: &GroupId) -> Result<u64, StoreError> {
+        let group = group.clone();
+        let count = move |conn: &mut Conn| {
+            let members = group_members::table.filter(group_members::group_id.eq(group.as_str()));
+            let count: i64 = with_conn!(conn, |c| members.count().get_result(c)?);
+            Ok::<_, Fault>(unsigned(count))
+        };
+        self.read(count).await
+    }
+
+    /// Removes the group and its members. `false`: there was none.
+    pub async fn delete_group(&self, id: &GroupId, act: &Act) -> Result<bool, StoreError> {
+        let (id, act) = (id.clone(), act.clone());
         let delete = move |conn: &mut Conn| {
-            let deleted = with_conn!(conn, |c| diesel::delete(groups::table.find(id.as_str())).execute(c)?);
-            Ok(deleted == 1)
+            in_transaction!(conn, |c| {
+                let deleted = diesel::delete(groups::table.find(id.as_str())).execute(c)? == 1;
+                record_act!(c, act, removal(deleted));
+                Ok(deleted)
+            })
         };
         self.read(delete).await
     }
 
-    /// Makes the user a member with this role.
-    pub async fn put_member(&self, group: &GroupId, user: &UserId, role: MemberRole) -> Result<PutOutcome, StoreError> {
-        let (group, user) = (group.clone(), user.clone());
-        let put = move |conn: &mut Conn| {
-            with_conn!(conn, |c| {
-                let created = diesel::insert_into(group_members::table)
-                    .values((
-                        group_members::group_id.eq(group.as_str()),
-                        group_members::user_id.eq(user.as_str()),
-                        group_members::role.eq(role.as_str()),
-                        group_members::added_at.eq(DbNow::now()),
-                    ))
-                    .on_conflict_do_nothing()
-                    .execute(c);
-                match created {
-                    Ok(1) => return Ok(PutOutcome::Created),
-                    Ok(_) => {}
-                    Err(Error::DatabaseError(DatabaseErrorKind::ForeignKeyViolation, _)) => {
-                        return Ok(PutOutcome::GroupNotFound);
-                    }
-                    Err(error) => return Err(error.into()),
-                }
-                diesel::update(group_members::table.find((group.as_str(), user.as_str())))
-                    .set(group_members::role.eq(role.as_str()))
-                    .execute(c)?;
-                Ok(PutOutcome::Updated)
-            })
-        };
-        self.read(put).await
-    }
-
-    /// Removes the member. `false`: the user was none.
-    pub async fn remove_member(&self, group: &GroupId, user: &UserId) -> Result<bool, StoreError> {
-        let (group, user) = (group.clone(), user.clone());
-        let remove = move |conn: &mut Conn| {
-            let member = group_members::table.find((group.as_str(), user.as_str()));
-            let removed = with_conn!(conn, |c| diesel::delete(member).execute(c)?);
-            Ok(removed == 1)
-        };
-        self.read(remove).await
-    }
-
-    /// Whether the user belongs to the group.
-    pub async fn is_member(&self, group: &GroupId, user: &UserId) -> Result<bool, StoreError> {
-        Ok(self.member_role(group, user).await?.is_some())
-    }
-
-    /// The user's role in the group. `None`: no member.
-    pub async fn member_role(&self, group: &GroupId, user: &UserId) -> Result<Option<MemberRole>, StoreError> {
-        let (group, user) = (group.clone(), user.clone());
+    /// The group's open call. A group has at most one.
+    pub async fn open_call_of_group(&self, group: &GroupId) -> Result<Option<CallId>, StoreError> {
+        let slot = Slot::of_group(group);
         let load = move |conn: &mut Conn| {
-            let member = group_members::table.find((group.as_str(), user.as_str()));
-            let role: Option<String> = with_conn!(conn, |c| member.select(group_members::role).first(c).optional()?);
-            role.map(|role| MemberRole::parse(&role).ok_or(Fault::Unreadable("a member's role"))).transpose()
-        };
-        self.read(load).await
-    }
-
-    /// The group's members in the order of their ids, at most `limit`.
-    pub async fn members_of(&self, group: &GroupId, limit: usize) -> Result<Vec<UserId>, StoreError> {
-        let group = group.clone();
-        let load = move |conn: &mut Conn| {
-            let rows: Vec<String> = with_conn!(conn, |c| {
-                group_members::table
-                    .filter(group_members::group_id.eq(group.as_str()))
-                    .order(group_members::user_id)
-                    .select(group_members::user_id)
-                    .limit(i64::try_from(limit).unwrap_or(i64::MAX))
-                    .load(c)?
-            });
-            rows.into_iter().map(|user| UserId::new(user).map_err(|_| Fault::Unreadable("a user's id"))).collect()
+            let open = slots::table.inner_join(calls::table.on(calls::id.eq(slots::call_id)));
+            let open = open.filter(slots::slot.eq(slot.as_str()).and(calls::open));
+            let id: Option<String> = with_conn!(conn, |c| open.select(slots::call_id).first(c).optional()?);
+            id.map(|id| CallId::new(id).map_err(|_| Fault::Unreadable("a call's id"))).transpose()
         };
         self.read(load).await
     }

@@ -72,6 +72,8 @@ pub(super) fn derive(before: Option<&Call>, events: &[Recorded]) -> (Vec<Invitat
             }
             Event::Busy { user, device } => rings.end(user, InvitationOutcome::Busy, *at, device.as_ref()),
             Event::Missed { user } => rings.end(user, InvitationOutcome::Missed, *at, None),
+            // Who leaves while they are rung was taken out of the group.
+            Event::Left { user, .. } => rings.end(user, InvitationOutcome::Cancelled, *at, None),
             Event::Ended { .. } => rings.end_all(*at),
             _ => {}
         }

@@ -10,6 +10,7 @@
 //! leases ──> queue ──> a thread and a connection of their own
 //! ```
 
+mod audit;
 mod calls;
 mod columns;
 mod command_results;
@@ -21,6 +22,7 @@ mod error;
 #[cfg(test)]
 #[cfg(feature = "failpoints")]
 mod fault_tests;
+mod group_members;
 mod groups;
 mod health;
 mod invitations;
@@ -37,6 +39,7 @@ mod queue;
 mod refusals;
 mod retry;
 mod schema;
+mod service_keys;
 mod sqlite;
 mod sweep_runs;
 mod sweeps;
@@ -52,18 +55,21 @@ use std::{
 use diesel::prelude::*;
 use tokio::sync::oneshot;
 
+pub use audit::{Act, Actor, ActorKind, AuditEntry, AuditFilter};
 pub use calls::{CallOwner, ClaimOutcome, HandedOutcome, StoredCall};
 pub use command_results::CommandRecord;
 pub use commit::{Commit, CommitOutcome};
 pub use connection::Kind;
 pub use error::StoreError;
-pub use groups::{Group, MemberRole, PutOutcome};
+pub use group_members::{GroupMember, MemberRole};
+pub use groups::{Group, PutOutcome};
 pub use health::Health;
 pub use migrate::migrate;
 pub use nodes::{LiveNode, NodeInfo};
 pub use open_calls::OpenCall;
 pub use positions::{BATCH_POSITIONS, Position};
 pub use prey::{Engaged, Orphan, Overdue};
+pub use service_keys::{CreateKeyOutcome, NewServiceKey, RevokeOutcome, ServiceKey};
 pub use sweep_runs::{StoredRun, SweepAction, SweepRun};
 pub use sweeps::{SweepRequest, SweeperState};
 pub use types::{CommandId, is_keyed};

@@ -195,6 +195,40 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::store::types::sql::*;
+    service_keys (id) {
+        id -> DbUuid,
+        name -> Text,
+        hash -> Text,
+        created_at -> DbTime,
+        expires_at -> Nullable<DbTime>,
+        revoked_at -> Nullable<DbTime>,
+        last_used_at -> Nullable<DbTime>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::store::types::sql::*;
+    audit_log (id) {
+        id -> DbUuid,
+        at -> DbTime,
+        actor_kind -> Text,
+        actor -> Text,
+        actor_name -> Nullable<Text>,
+        action -> Text,
+        target_kind -> Text,
+        target -> Text,
+        user_id -> Nullable<Text>,
+        outcome -> Text,
+        request_id -> Nullable<Text>,
+        node -> Nullable<Text>,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(calls, slots);
 diesel::joinable!(group_members -> groups (group_id));
 diesel::allow_tables_to_appear_in_same_query!(call_events, calls, invitations, nodes, participants);
 diesel::allow_tables_to_appear_in_same_query!(groups, group_members);

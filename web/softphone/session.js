@@ -216,6 +216,7 @@ export class CallSession {
         break;
       case "call:participant_left":
         if (theirs) this.mesh.remove(data.userId);
+        else if (data.reason === "kicked") { this.#finish("completed"); return; }
         break;
       case "call:participant_updated":
         if (data.changes && ("audio" in data.changes || "video" in data.changes)) this.#told.add(data.userId);

@@ -3,7 +3,7 @@
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use uuid::Uuid;
 
-use super::{CallActor, Job, LEASE_LOST, LINK_FRESH, LookedUp, Reply};
+use super::{CallActor, Job, LEASE_LOST, LINK_FRESH, LookedUp, Reply, membership};
 use crate::{
     actors::{
         Answer, Ask, Caller,
@@ -12,7 +12,7 @@ use crate::{
     },
     clock,
     domain::{
-        By, Command, Prey, Rejection,
+        By, Command, Prey,
         call::{
             decide,
             glare::{Clash, clash},
@@ -28,6 +28,9 @@ impl CallActor {
             let _ = request.reply.send(Err(Refusal::unavailable(LEASE_LOST)));
             return;
         }
+        if matches!(request.ask, Ask::Members) {
+            return self.compare_members(request, ctx);
+        }
         let Some(caller) = request.caller.clone() else {
             let _ = request.reply.send(Ok(self.call_answer()));
             return;
@@ -38,34 +41,16 @@ impl CallActor {
             let key = *key;
             return self.look_up_key(key, request, found, ctx);
         }
-        let stranger = self.call.participant(&caller.user).is_none();
-        if stranger
+        let asked_for = membership::asked_for(&self.call, &caller.user, &request.ask);
+        if !asked_for.is_empty()
             && found.member.is_none()
-            && !matches!(request.ask, Ask::Notice(_))
             && let Some(group) = self.call.group.clone()
         {
-            self.busy = true;
-            let store = self.node.store.clone();
-            let user = caller.user;
-            let lookup = async move { store.is_member(&group, &user).await };
-            ctx.spawn(lookup.into_actor(self).map(move |known, actor, ctx| {
-                actor.busy = false;
-                match known {
-                    Ok(member) => {
-                        let found = LookedUp { member: Some(member), ..found };
-                        actor.jobs.push_front(Job::Ask(request, found));
-                    }
-                    Err(error) => {
-                        let _ = request.reply.send(Err(error.into()));
-                    }
-                }
-                actor.pump(ctx);
-            }));
-            return;
+            return self.look_up_members(group, asked_for, request, found, ctx);
         }
         let member = found.member.unwrap_or(false);
-        if stranger && !member && !matches!(request.ask, Ask::Notice(_)) {
-            let _ = request.reply.send(Err(Rejection::NotFound.into()));
+        if let Err(rejection) = membership::admits(&self.call, &caller.user, &request.ask, member) {
+            let _ = request.reply.send(Err(rejection.into()));
             return;
         }
         let Request { command, ask, reply, .. } = request;
@@ -78,7 +63,7 @@ impl CallActor {
             }
             Ask::Notice(noticed) => self.notice(&caller, noticed, command, reply, ctx),
             // A key has no key.
-            Ask::Get | Ask::Keyed { .. } => reply.send(Ok(self.call_answer())),
+            Ask::Get | Ask::Keyed { .. } | Ask::Members => reply.send(Ok(self.call_answer())),
             Ask::Sync(since) => {
                 let missed = self.missed(&caller.user, Some(since));
                 reply.send(Ok(Answer::Missed(missed)));

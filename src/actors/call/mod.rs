@@ -9,6 +9,7 @@ mod asks;
 mod commit;
 mod handing;
 mod history;
+pub(super) mod membership;
 mod publish;
 mod relay;
 mod timers;
@@ -91,7 +92,7 @@ impl Reply {
 /// What was looked up for a question before it has its turn.
 #[derive(Default, Clone, Copy)]
 struct LookedUp {
-    /// Whether the caller is a member of the call's group.
+    /// Whether all whose membership in the call's group matters for the question are members.
     member: Option<bool>,
     /// Nothing is on record under the command's key.
     unheard: bool,
@@ -123,7 +124,7 @@ pub struct CallActor {
     busy: bool,
     relay: Relay,
     links: HashMap<UserId, Link>,
-    /// The members of the call's group, once they were needed.
+    /// The members of the call's group when it was begun just now. Anything later reads them anew.
     members: Option<Arc<[UserId]>>,
     timer: Option<SpawnHandle>,
     /// What the call's first events are, to be published when the actor runs.
@@ -343,6 +344,7 @@ impl Actor for CallActor {
                 ctx.run_later(LINK_PATIENCE, |actor, ctx| actor.miss_the_silent(ctx));
             }
         }
+        self.look_for_former_members(ctx);
         self.note_position();
         self.arm_timer(ctx, Duration::ZERO);
     }

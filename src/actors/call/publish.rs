@@ -1,6 +1,6 @@
 //! Telling everybody concerned what has happened to a call.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 
@@ -9,8 +9,9 @@ use crate::{
     actors::messages::{Delivery, Standing},
     domain::{
         Call, CallId, Command, Event, GroupId, Recorded, Timestamp, UserId,
-        call::{Audience, evolve},
+        call::{Audience, evolve, is_absent},
     },
+    store::StoreError,
     wire::render::{self, Item},
 };
 
@@ -19,6 +20,8 @@ pub struct Prepared {
     pub(in crate::actors) after: Arc<Call>,
     pub(in crate::actors) recorded: Vec<Recorded>,
     told: Told,
+    /// Who took part in the group's call once and does not now: told as long as they are members.
+    absent: Vec<UserId>,
 }
 
 /// What is told to whom.
@@ -49,7 +52,13 @@ impl Told {
 impl Prepared {
     /// Applies events to a call that exists.
     pub(super) fn fold(before: &Call, events: Vec<Event>, at: Timestamp) -> Self {
-        Self::go_on(before.clone(), Vec::new(), Told::default(), events, at)
+        let mut prepared = Self::go_on(before.clone(), Vec::new(), Told::default(), events, at);
+        if before.group.is_some() {
+            let was_absent = before.participants.iter().filter(|p| p.status.is_final());
+            let absent = was_absent.filter(|p| is_absent(&prepared.after, &p.user)).map(|p| p.user.clone());
+            prepared.absent = absent.collect();
+        }
+        prepared
     }
 
     /// Opens a call; `None` if the first event does not.
@@ -75,7 +84,7 @@ impl Prepared {
             told.add(&call, &next, &audience);
             recorded.push(next);
         }
-        Self { after: Arc::new(call), recorded, told }
+        Self { after: Arc::new(call), recorded, told, absent: Vec::new() }
     }
 }
 
@@ -98,7 +107,12 @@ impl CallActor {
     /// Sends what was prepared; `self.call` is the state after it.
     pub(super) fn publish(&mut self, prepared: Prepared, ctx: &mut Context<Self>) {
         let Told { users, group } = prepared.told;
+        let mut to_absent = Vec::new();
         for (user, items) in users {
+            if prepared.absent.contains(&user) {
+                to_absent.push((user, items));
+                continue;
+            }
             let rings = items.iter().any(|item| item.rings);
             let delivery = self.delivery(&user, items);
             if !rings {
@@ -114,33 +128,45 @@ impl CallActor {
             }));
         }
         if let Some((group, items)) = group {
-            self.publish_to_group(group, items, ctx);
+            self.publish_to_group(group, items, to_absent, ctx);
         }
     }
 
-    fn publish_to_group(&mut self, group: GroupId, items: Vec<Item>, ctx: &mut Context<Self>) {
-        if let Some(members) = self.members.clone() {
-            for member in members.iter().filter(|user| self.call.participant(user).is_none()) {
-                self.node.deliver(member, self.delivery(member, items.clone()));
-            }
-            return;
+    /// Tells the members of the group who are not in the call. The members are read anew, but at its very beginning:
+    /// somebody who was removed meanwhile is told nothing more.
+    fn publish_to_group(
+        &mut self,
+        group: GroupId,
+        items: Vec<Item>,
+        to_absent: Vec<(UserId, Vec<Item>)>,
+        ctx: &mut Context<Self>,
+    ) {
+        if let Some(members) = self.members.take() {
+            return self.tell_members(&members, &items, Vec::new());
         }
         let store = self.node.store.clone();
-        let limit = MAX_GROUP_AUDIENCE;
-        let looking = {
-            let group = group.clone();
-            async move { store.members_of(&group, limit).await }
+        let looking = async move {
+            let members = store.members_of(&group, MAX_GROUP_AUDIENCE).await?;
+            let absent: Vec<UserId> = to_absent.iter().map(|(user, _)| user.clone()).collect();
+            let still: HashSet<UserId> = store.members_among(&group, &absent).await?.into_iter().collect();
+            Ok::<_, StoreError>((members, to_absent.into_iter().filter(|(user, _)| still.contains(user)).collect()))
         };
-        ctx.spawn(looking.into_actor(self).map(move |members, actor, ctx| match members {
-            Ok(members) => {
-                actor.members = Some(members.into());
-                actor.publish_to_group(group, items, ctx);
-            }
+        ctx.spawn(looking.into_actor(self).map(move |members, actor, _| match members {
+            Ok((members, to_absent)) => actor.tell_members(&members, &items, to_absent),
             Err(error) => tracing::warn!(
                 call.id = %actor.call.id, node.id = %actor.node.id, %error,
                 "members of the group not told: they could not be read"
             ),
         }));
+    }
+
+    fn tell_members(&self, members: &[UserId], items: &[Item], to_absent: Vec<(UserId, Vec<Item>)>) {
+        for member in members.iter().filter(|user| self.call.participant(user).is_none()) {
+            self.node.deliver(member, self.delivery(member, items.to_vec()));
+        }
+        for (user, items) in to_absent {
+            self.node.deliver(&user, self.delivery(&user, items));
+        }
     }
 
     /// Tells everybody concerned that the call's owner is new and signals under way were lost; their nodes then say

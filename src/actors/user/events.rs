@@ -12,7 +12,7 @@ use crate::{
     },
     domain::{CallId, DeviceId, NodeId, busy::is_busy},
     wire::{
-        Frame,
+        ErrorCode, Frame,
         render::{self, Item},
     },
 };
@@ -142,6 +142,10 @@ impl UserActor {
                 Ok(_) => {}
                 Err(refusal) => {
                     let why = &*refusal.message;
+                    if refusal.code == ErrorCode::NotFound {
+                        // It is none of the user's business any more: they were taken out of its group.
+                        return actor.forget(&call);
+                    }
                     if refusal.retryable {
                         tracing::debug!(call.id = %call, user.id = %actor.user, why, "missing events not found yet");
                     } else {

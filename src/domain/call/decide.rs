@@ -52,11 +52,20 @@ pub fn decide(call: &Call, now: Timestamp, rules: &Rules, by: &By, command: &Com
             if call.participant(user).is_none() && !member {
                 return Err(Rejection::NotFound);
             }
+            // Who was in the call once has no way back when the group has them no more.
+            if matches!(command, Command::Join) && call.group.is_some() && is_absent(call, user) && !member {
+                return Err(Rejection::NotFound);
+            }
             (by_user(call, now, rules, user, device, command)?, Some(user))
         }
         By::System => (by_system(call, now, rules, command)?, None),
     };
     Ok(with_the_end(call, now, author, events))
+}
+
+/// Neither in the call nor rung, nor waiting to be let in.
+pub fn is_absent(call: &Call, user: &UserId) -> bool {
+    call.participant(user).is_none_or(|p| p.status.is_final())
 }
 
 /// Adds the end of the call, if that is what the events lead to.
@@ -161,6 +170,7 @@ fn by_user(
         | Command::BusyElsewhere { .. }
         | Command::ConnectionLost { .. }
         | Command::ConnectionBack { .. }
+        | Command::Remove { .. }
         | Command::Tick
         | Command::Sweep(_) => Err(Rejection::Forbidden),
     }
@@ -196,10 +206,24 @@ fn by_system(call: &Call, now: Timestamp, rules: &Rules, command: &Command) -> D
             let here = call.participant(user).is_some_and(|p| p.device.as_ref() == Some(device));
             if here { back(call, now, rules, user, device)? } else { vec![] }
         }
+        Command::Remove { users } => removed(call, users),
         Command::Tick => timers::due(call, now, rules),
         Command::Sweep(prey) => sweeping::swept(call, now, rules, prey),
         _ => return Err(Rejection::Forbidden),
     })
+}
+
+/// What becomes of a call when these have no place in it any more.
+fn removed(call: &Call, users: &[UserId]) -> Vec<Event> {
+    let reason = EndReason::Kicked;
+    let concerned = |p: &&Participant| !p.status.is_final() && users.contains(&p.user);
+    let leavers: Vec<&Participant> = call.participants.iter().filter(concerned).collect();
+    if !leavers.is_empty() && call.engaged().all(|p| users.contains(&p.user)) {
+        // Nobody stays who would have to be told of each: to all of them it is the end of the call.
+        let status = if call.started_at.is_some() { CallStatus::Ended } else { CallStatus::Cancelled };
+        return vec![Event::Ended { status, reason, by: None }];
+    }
+    leavers.into_iter().map(|p| Event::Left { user: p.user.clone(), reason }).collect()
 }
 
 /// A device that is in the call and says so again; if it had been away, it is back.

@@ -3,7 +3,7 @@
 //! Whichever start commits first holds the slot; what the other start becomes is decided here.
 
 use super::{Call, CallStatus};
-use crate::domain::{Command, DeviceId, Start, UserId};
+use crate::domain::{Command, DeviceId, GroupId, Start, UserId};
 
 /// What at most one open call may hold in the whole cluster.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,10 +13,15 @@ impl Slot {
     /// The slot that a call opened by `start` takes, if any: the group's, or the pair's of a one-to-one call.
     pub fn of(start: &Start) -> Option<Self> {
         match (&start.group, start.callees.as_slice()) {
-            (Some(group), _) => Some(Self(format!("group:{group}"))),
+            (Some(group), _) => Some(Self::of_group(group)),
             (None, [callee]) => Some(Self::pair(&start.initiator, callee)),
             _ => None,
         }
+    }
+
+    /// The slot of a group's one open call.
+    pub fn of_group(group: &GroupId) -> Self {
+        Self(format!("group:{group}"))
     }
 
     fn pair(a: &UserId, b: &UserId) -> Self {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use audience::{Audience, Heard};
-pub use decide::{decide, start};
+pub use decide::{decide, is_absent, start};
 pub use evolve::evolve;
 pub use invariants::{Violation, check};
 

@@ -1,0 +1,154 @@
+//! Whose membership in the call's group decides about a question, and what follows when somebody is no member any more.
+//!
+//! Only members start, join or see a group's calls, and who is in one counts as a member until the store says otherwise:
+//! it is asked when somebody from outside comes or looks, when others are to be rung, when the application says that
+//! the members have changed, and when the call is begun or rebuilt (the change may have come in between). Must never let
+//! somebody stay because the store could not be asked: then the asker is refused, and asks again.
+
+use std::collections::HashSet;
+
+use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::{CallActor, Job, LookedUp, Reply};
+use crate::{
+    actors::{Answer, Ask, messages::Request},
+    domain::{By, Call, Command, GroupId, Rejection, UserId, call::is_absent},
+};
+
+/// Whose membership must be known before the question is answered; nobody's, if the call has no group.
+pub(in crate::actors) fn asked_for(call: &Call, user: &UserId, ask: &Ask) -> Vec<UserId> {
+    if call.group.is_none() || matches!(ask, Ask::Notice(_)) {
+        return Vec::new();
+    }
+    if is_outsider(call, user, ask) {
+        return vec![user.clone()];
+    }
+    let Ask::Do(Command::Invite { users }) = bare(ask) else { return Vec::new() };
+    if is_absent(call, user) {
+        return Vec::new();
+    }
+    let mut seen = HashSet::new();
+    let new: Vec<UserId> = users.iter().filter(|user| is_absent(call, user) && seen.insert(*user)).cloned().collect();
+    // More than the call takes are refused for that alone.
+    if new.len() > call.max_participants as usize { Vec::new() } else { new }
+}
+
+/// Whether the question may be asked; `members`: all of [`asked_for`] are.
+pub(in crate::actors) fn admits(call: &Call, user: &UserId, ask: &Ask, members: bool) -> Result<(), Rejection> {
+    if members || matches!(ask, Ask::Notice(_)) {
+        return Ok(());
+    }
+    if call.participant(user).is_none() || (call.group.is_some() && is_outsider(call, user, ask)) {
+        return Err(Rejection::NotFound);
+    }
+    if asked_for(call, user, ask).is_empty() { Ok(()) } else { Err(Rejection::Forbidden) }
+}
+
+/// Has no part in the call that would give them this. Who was in it may repeat what they did then, but not look or come
+/// back.
+fn is_outsider(call: &Call, user: &UserId, ask: &Ask) -> bool {
+    let repeats = matches!(bare(ask), Ask::Do(command) if !matches!(command, Command::Join));
+    if repeats { call.participant(user).is_none() } else { is_absent(call, user) }
+}
+
+fn bare(ask: &Ask) -> &Ask {
+    if let Ask::Keyed { ask, .. } = ask { ask } else { ask }
+}
+
+impl CallActor {
+    /// Looks whether these are members, and comes back to the question with that.
+    pub(super) fn look_up_members(
+        &mut self,
+        group: GroupId,
+        users: Vec<UserId>,
+        request: Request,
+        found: LookedUp,
+        ctx: &mut Context<Self>,
+    ) {
+        self.busy = true;
+        let store = self.node.store.clone();
+        let wanted = users.len();
+        let lookup = async move { store.members_among(&group, &users).await };
+        ctx.spawn(lookup.into_actor(self).map(move |members, actor, ctx| {
+            actor.busy = false;
+            match members {
+                Ok(members) => {
+                    let found = LookedUp { member: Some(members.len() == wanted), ..found };
+                    actor.jobs.push_front(Job::Ask(request, found));
+                }
+                Err(error) => {
+                    let _ = request.reply.send(Err(error.into()));
+                }
+            }
+            actor.pump(ctx);
+        }));
+    }
+
+    /// Takes those out of the call who are members of its group no more. [`Answer::Done`]: there was nobody.
+    pub(super) fn compare_members(&mut self, request: Request, ctx: &mut Context<Self>) {
+        let (present, group) = (self.present(), self.call.group.clone());
+        let Some(group) = group.filter(|_| !present.is_empty()) else {
+            let _ = request.reply.send(Ok(Answer::Done));
+            return;
+        };
+        // Busy: nobody comes or goes until it is known.
+        self.busy = true;
+        let store = self.node.store.clone();
+        let lookup = async move { (store.members_among(&group, &present).await, present) };
+        ctx.spawn(lookup.into_actor(self).map(move |(members, present), actor, ctx| {
+            actor.busy = false;
+            let Request { command, reply, .. } = request;
+            match members.map(|members| without(present, &members)) {
+                Ok(users) if users.is_empty() => {
+                    let _ = reply.send(Ok(Answer::Done));
+                }
+                Ok(users) => {
+                    tracing::info!(
+                        call.id = %actor.call.id, node.id = %actor.node.id, users = users.len(),
+                        "taken out of the call with their membership"
+                    );
+                    let reply = Reply { to: reply, key: None, kept: None };
+                    actor.perform(&By::System, &Command::Remove { users }, Some(command), None, Some(reply), ctx);
+                }
+                Err(error) => {
+                    let _ = reply.send(Err(error.into()));
+                }
+            }
+            actor.pump(ctx);
+        }));
+    }
+
+    /// Looks whether all who are there are members, while commands go on; does what follows in its turn.
+    pub(super) fn look_for_former_members(&mut self, ctx: &mut Context<Self>) {
+        let (present, group) = (self.present(), self.call.group.clone());
+        let Some(group) = group.filter(|_| !present.is_empty()) else { return };
+        let store = self.node.store.clone();
+        let lookup = async move { (store.members_among(&group, &present).await, present) };
+        ctx.spawn(lookup.into_actor(self).map(|(members, present), actor, ctx| match members {
+            Ok(members) if without(present, &members).is_empty() => {}
+            Ok(_) => {
+                // Nobody waits for the answer.
+                let (reply, _) = oneshot::channel();
+                let request = Request { command: Uuid::now_v7(), caller: None, ask: Ask::Members, reply };
+                actor.jobs.push_back(Job::Ask(request, LookedUp::default()));
+                actor.pump(ctx);
+            }
+            Err(error) => tracing::warn!(
+                call.id = %actor.call.id, node.id = %actor.node.id, %error,
+                "not known whether all in the call are members of its group"
+            ),
+        }));
+    }
+
+    fn present(&self) -> Vec<UserId> {
+        let there = self.call.participants.iter().filter(|p| !p.status.is_final());
+        there.map(|p| p.user.clone()).collect()
+    }
+}
+
+fn without(users: Vec<UserId>, members: &[UserId]) -> Vec<UserId> {
+    let members: HashSet<&UserId> = members.iter().collect();
+    users.into_iter().filter(|user| !members.contains(user)).collect()
+}
