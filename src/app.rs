@@ -19,7 +19,7 @@ use crate::{
     domain::{NodeId, Rules, UserId, busy},
     gateway::{
         Gateway,
-        auth::{TokenRequest, Verifier, mint},
+        auth::{TokenRequest, Verifier, mint, service::ServiceKeys},
         heartbeat, rest, web as pages, ws,
     },
     secret::Secret,
@@ -55,6 +55,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let gateway = web::Data::new(Gateway {
         node: node.clone(),
         verifier: Verifier::start(settings.auth.clone()).context("tokens cannot be checked")?,
+        service_keys: ServiceKeys::default(),
         sockets: DashMap::new(),
         ping_interval: settings.ping_interval,
         allowed_origins: settings.allowed_origins.clone(),

@@ -4,6 +4,7 @@
 //! only on standard output of `carillon token`, which is what that is for.
 
 pub mod load;
+mod service_key;
 mod sweep;
 mod token;
 
@@ -57,6 +58,13 @@ enum Command {
         #[command(flatten)]
         settings: Box<RawSettings>,
     },
+    /// Make, list and revoke keys of the service API. Needs the settings of the database only.
+    ServiceKey {
+        #[command(flatten)]
+        service_key: service_key::ServiceKeyArgs,
+        #[command(flatten)]
+        settings: Box<RawSettings>,
+    },
     /// Have a living node run a sweeper now, and show what it found and did. Needs the settings of the database only.
     Sweep {
         #[command(flatten)]
@@ -98,6 +106,10 @@ pub fn run() -> ExitCode {
                 Err(error) => refuse(&error),
             }
         }
+        Some(Command::ServiceKey { service_key, settings }) => match settings.validate() {
+            Ok(settings) => finished(service_key::run(&service_key, &settings)),
+            Err(error) => refuse(&error),
+        },
         Some(Command::Sweep { sweep, settings }) => match settings.validate() {
             Ok(settings) => finished(sweep::run(&sweep, &settings)),
             Err(error) => refuse(&error),

@@ -72,7 +72,7 @@ fn parse_user(text: &str) -> Result<UserId, String> {
 }
 
 /// A whole number with a unit, or of seconds.
-fn parse_ttl(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_ttl(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let unit = match &text[digits.len()..] {
         "" | "s" => Some(1),

@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use dashmap::DashMap;
 use serde::Serialize;
 
-use super::{auth::Verifier, socket::Socket};
+use super::{
+    auth::{Verifier, service::ServiceKeys},
+    socket::Socket,
+};
 use crate::{
     actors::NodeHandle,
     domain::{CallMode, SessionId},
@@ -15,6 +18,7 @@ use crate::{
 pub struct Gateway {
     pub node: NodeHandle,
     pub verifier: Verifier,
+    pub service_keys: ServiceKeys,
     /// Every open socket, also before its hello.
     pub sockets: DashMap<SessionId, Arc<Socket>>,
     /// How long an idle client is left in peace.

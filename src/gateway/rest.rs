@@ -1,10 +1,13 @@
-//! REST: calls with users' tokens, groups and their members with the service key, health, metrics, and how errors look
+//! REST: calls with users' tokens; groups, service keys and the audit log with a service key; health, metrics, and how errors look
 //! over HTTP.
 
+pub mod audit;
 pub mod calls;
 pub mod groups;
 pub mod health;
 pub mod metrics;
+mod service;
+pub mod service_keys;
 
 use actix_web::{
     HttpResponse, HttpResponseBuilder,
@@ -64,6 +67,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
             web::scope("/api/v1")
                 .configure(calls::routes)
                 .configure(groups::routes)
+                .configure(service_keys::routes)
+                .configure(audit::routes)
                 .default_service(web::to(no_such_route)),
         );
 }

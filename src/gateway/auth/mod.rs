@@ -9,6 +9,7 @@ pub mod jwks;
 mod key;
 mod mint;
 mod origin;
+pub mod service;
 #[cfg(test)]
 mod tests;
 mod verifier;

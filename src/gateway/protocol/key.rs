@@ -26,6 +26,11 @@ impl<'a> IdempotencyKey<'a> {
         if fits { Ok(Self(text)) } else { Err(refused()) }
     }
 
+    /// The key itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// As it stands in the header `Idempotency-Key`: bare, or a string in quotes (RFC 8941), which is the same key.
     pub fn from_header(value: &'a [u8]) -> Result<Self, Refusal> {
         let text = std::str::from_utf8(value).map_err(|_| refused())?.trim_matches([' ', '\t']);

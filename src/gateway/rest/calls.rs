@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// The header that names a command, so that it can be repeated (draft-ietf-httpapi-idempotency-key-header).
-const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 /// The device of who names none: stable, so that what was begun by one request can be gone on with by the next.
 const UNNAMED_DEVICE: &str = "rest";
 

@@ -61,6 +61,9 @@ conformance! {
     cases::keyed::two_owners as a_command_carried_out_by_the_next_owner_is_not_the_commit_of_the_one_before;
     cases::keyed::forgotten as old_keys_are_forgotten_and_nothing_else;
     cases::groups::groups as groups_and_members_are_put_read_and_removed;
+    cases::groups::open_call as the_open_call_of_a_group_is_found;
+    cases::service_keys::keys as service_keys_are_kept_by_hash_listed_and_revoked;
+    cases::service_keys::audit as acts_are_recorded_once_and_read_page_by_page;
     cases::sweeps::rings as calls_that_ring_past_their_deadline_are_found;
     cases::sweeps::long as calls_that_connect_or_last_for_too_long_are_found;
     cases::sweeps::engaged as those_engaged_in_open_calls_are_found_and_those_away_for_too_long;

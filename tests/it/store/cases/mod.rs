@@ -7,5 +7,6 @@ pub mod keyed;
 pub mod migrations;
 pub mod ownership;
 pub mod reads;
+pub mod service_keys;
 pub mod slots;
 pub mod sweeps;

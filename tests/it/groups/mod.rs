@@ -1,5 +1,10 @@
 //! Groups, managed by the application, and their calls: at most one open at a time.
 
+mod audit;
+mod keys;
+mod managing;
+mod membership;
+
 use std::time::Duration;
 
 use serde_json::{Value, json};
