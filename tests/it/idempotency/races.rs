@@ -78,7 +78,7 @@ async fn of_two_commands_at_once_under_one_key_one_is_a_conflict() {
 #[tokio::test]
 async fn fifty_invites_at_once_with_one_key_ring_once() {
     let cluster = TestCluster::two_nodes().start().await;
-    cluster.group("team", &["alice", "bob"]).await;
+    cluster.group("team", &["alice", "bob", "carol"]).await;
     let alice = cluster.connect(0, "alice", "desk").await;
     let call = id_of(&alice.start_group("team", false).await);
     let carol = cluster.connect(1, "carol", "phone").await;

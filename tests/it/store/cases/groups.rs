@@ -40,8 +40,8 @@ pub async fn groups(backend: Backend) {
     assert_eq!(store.get_group(&other).await.unwrap().unwrap().name, None);
     let ids = |groups: Vec<carillon::store::Group>| groups.into_iter().map(|group| group.id).collect::<Vec<_>>();
     assert_eq!(ids(store.groups_after(None, 10).await.unwrap()), [other.clone(), team.clone()]);
-    assert_eq!(ids(store.groups_after(Some(&other), 10).await.unwrap()), [team.clone()]);
-    assert_eq!(ids(store.groups_after(None, 1).await.unwrap()), [other.clone()]);
+    assert_eq!(ids(store.groups_after(Some(&other), 10).await.unwrap()), std::slice::from_ref(&team));
+    assert_eq!(ids(store.groups_after(None, 1).await.unwrap()), std::slice::from_ref(&other));
 
     assert_eq!(put_member(&store, &team, "bob", MemberRole::Member).await, PutOutcome::Created);
     assert_eq!(put_member(&store, &team, "alice", MemberRole::Member).await, PutOutcome::Created);
