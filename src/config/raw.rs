@@ -148,7 +148,7 @@ pub(super) struct KeyArgs {
     #[arg(value_name = "SECONDS", default_value = "5", hide_env_values = true)]
     pub(super) jwt_leeway_secs: String,
 
-    /// Key of the service API, at least 16 bytes, sent as `Authorization: Bearer`. Empty: the service API refuses all.
+    /// Key of the service API, at least 16 bytes, sent as `Authorization: Bearer`. Empty: only keys that were made are accepted.
     #[arg(long = "carillon-service-key", visible_alias = "service-key", env = "CARILLON_SERVICE_KEY")]
     #[arg(value_name = "KEY", hide_env_values = true)]
     pub(super) service_key: Option<Secret>,

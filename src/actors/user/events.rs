@@ -143,7 +143,12 @@ impl UserActor {
                 Err(refusal) => {
                     let why = &*refusal.message;
                     if refusal.code == ErrorCode::NotFound {
-                        // It is none of the user's business any more: they were taken out of its group.
+                        // It is none of the user's business any more: they were taken out of its group. The last that
+                        // they are told of it may have come while the question was under way.
+                        let tracked = actor.calls.get_mut(&call);
+                        for delivery in tracked.and_then(|tracked| tracked.repairing.take()).unwrap_or_default() {
+                            actor.hand_on(&delivery);
+                        }
                         return actor.forget(&call);
                     }
                     if refusal.retryable {

@@ -194,3 +194,23 @@ async fn a_removal_reaches_a_call_whose_owner_has_died() {
     assert_shut_out(&bob, &call).await;
     assert!(is_in(&carol.get(&call).await, "carol"));
 }
+
+#[tokio::test]
+async fn a_removal_that_the_owner_never_heard_of_is_made_good_by_the_next() {
+    let mut cluster = TestCluster::two_nodes().start().await;
+    cluster.group("team", &["alice", "bob", "carol"]).await;
+    let alice = cluster.connect(0, "alice", "phone").await;
+    let bob = cluster.connect(1, "bob", "phone").await;
+    let carol = cluster.connect(1, "carol", "phone").await;
+    let call = id_of(&alice.start_group("team", false).await);
+    for member in [&bob, &carol] {
+        member.act("call:join", &call).await;
+    }
+    // As when the node that removed him died before it could tell.
+    cluster.database().expect("PostgreSQL").sql("DELETE FROM group_members WHERE user_id = 'bob'");
+    cluster.node_mut(0).kill();
+    for member in [&bob, &carol] {
+        member.expect_within(PATIENCE * 3, "call:participant_left", kicked(&call, "bob")).await;
+    }
+    assert_shut_out(&bob, &call).await;
+}
