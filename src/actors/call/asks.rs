@@ -50,7 +50,8 @@ impl CallActor {
         }
         let member = found.member.unwrap_or(false);
         if let Err(rejection) = membership::admits(&self.call, &caller.user, &request.ask, member) {
-            let _ = request.reply.send(Err(rejection.into()));
+            let last_words = self.last_words(&caller.user, &request.ask);
+            let _ = request.reply.send(last_words.ok_or_else(|| rejection.into()));
             return;
         }
         let Request { command, ask, reply, .. } = request;

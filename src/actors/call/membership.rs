@@ -13,7 +13,10 @@ use uuid::Uuid;
 
 use super::{CallActor, Job, LookedUp, Reply};
 use crate::{
-    actors::{Answer, Ask, messages::Request},
+    actors::{
+        Answer, Ask,
+        messages::{Request, Resume},
+    },
     domain::{By, Call, Command, GroupId, Rejection, UserId, call::is_absent},
 };
 
@@ -84,6 +87,19 @@ impl CallActor {
             }
             actor.pump(ctx);
         }));
+    }
+
+    /// What somebody who was taken out of the call was sent up to then, if they ask for what they missed of it: that they
+    /// are out may be what was lost on its way. `None`: they have had it all, or it cannot be told without the rest.
+    pub(super) fn last_words(&self, user: &UserId, ask: &Ask) -> Option<Answer> {
+        let Ask::Sync(since) = *ask else { return None };
+        let me = self.call.participant(user)?;
+        // What is sent at the end is sent to members; with it the last of theirs is not known any more.
+        if self.call.status.is_final() || since.seq == 0 || since.seq >= me.last_seq {
+            return None;
+        }
+        let missed = self.missed(user, Some(Resume { sig: None, ..since }));
+        missed.snapshot.is_none().then_some(Answer::Missed(missed))
     }
 
     /// Takes those out of the call who are members of its group no more. [`Answer::Done`]: there was nobody.

@@ -59,6 +59,14 @@ async fn a_member_who_is_removed_is_out_of_the_running_call_and_told_nothing_mor
     let bob = bob.resume(cluster.node(0)).await;
     assert_eq!(bob.welcome["activeCalls"], json!([]), "{}", bob.welcome);
     carol.must("call:media", json!({"callId": call, "audio": true})).await;
+    alice.expect_of("call:participant_updated", &call).await;
+    let missed = bob.must("call:sync", json!({"callId": call, "seq": 1, "sig": 0})).await;
+    let missed = missed["events"].as_array().unwrap();
+    let last = missed.last().expect("he may have missed that he is out");
+    assert!(
+        last["event"] == "call:participant_left" && last["data"]["userId"] == "bob",
+        "and nothing after: {missed:?}"
+    );
     alice.act("call:end", &call).await;
     for member in [&alice, &carol] {
         member.expect_end(&call, "completed").await;
