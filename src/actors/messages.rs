@@ -135,7 +135,7 @@ const fn yes() -> bool {
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
     Rung,
-    /// In the call, at this device.
+    /// In the call or its lobby, at this device.
     Engaged {
         device: DeviceId,
     },
@@ -153,7 +153,7 @@ impl Standing {
         }
         match call.participant(user) {
             Some(p) if p.status.is_rung() => Self::Rung,
-            Some(p) if p.status.is_engaged() => {
+            Some(p) if p.status.is_present() => {
                 p.device.clone().map_or(Self::Bystander, |device| Self::Engaged { device })
             }
             _ => Self::Bystander,

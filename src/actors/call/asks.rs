@@ -87,7 +87,7 @@ impl CallActor {
                 let at_this_device = self
                     .call
                     .participant(&caller.user)
-                    .is_some_and(|p| p.status.is_engaged() && p.device.as_ref() == Some(&caller.device));
+                    .is_some_and(|p| p.status.is_present() && p.device.as_ref() == Some(&caller.device));
                 if at_this_device {
                     self.link(&caller);
                     let back = Command::ConnectionBack { user: caller.user.clone(), device: caller.device.clone() };
@@ -166,7 +166,7 @@ impl CallActor {
     pub(super) fn is_at(&self, caller: &Caller) -> bool {
         self.call
             .participant(&caller.user)
-            .is_some_and(|p| p.status.is_engaged() && p.device.as_ref() == Some(&caller.device))
+            .is_some_and(|p| p.status.is_present() && p.device.as_ref() == Some(&caller.device))
     }
 
     pub(super) fn call_answer(&self) -> Answer {

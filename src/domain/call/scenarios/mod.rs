@@ -9,8 +9,10 @@ mod groups;
 mod numbering;
 mod reconnecting;
 mod ringing;
+mod roles;
 mod starting;
 mod sweeping;
+mod transfer;
 
 use std::{collections::BTreeMap, time::Duration};
 
