@@ -62,6 +62,8 @@ pub enum Answer {
     Done,
     /// The call object.
     Call(Frame),
+    /// Waits to be let in.
+    Lobby,
     Missed(Missed),
     Attached(Box<Attached>),
     /// The call was no glare: begin one of your own.

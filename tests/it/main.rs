@@ -31,6 +31,7 @@ mod panics;
 mod reminders;
 mod rest_calls;
 mod resume;
+mod roles;
 mod scenarios;
 mod slow_client;
 mod store;

@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use serde::Deserialize;
-use serde_json::{Value, value::RawValue};
+use serde_json::{Map, Value, json, value::RawValue};
 use tokio::sync::oneshot;
 
 use crate::{
     actors::{Caller, CloseCause, Outbox, keyed::CommandKey, messages::Receipt},
     clock,
-    domain::{CallId, DeviceId, SessionId, UserId},
+    domain::{CallId, DeviceId, Role, SessionId, UserId},
     gateway::{
         Gateway,
         auth::bearer,
@@ -207,7 +207,38 @@ async fn participants(
     Ok(ok(&Frame::from(format!("{{\"participants\":{}}}", call.participants))))
 }
 
-/// The media flags of a participant: each their own alone.
+/// What a change of a participant is about: one thing at a time, as on a socket.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Change {
+    audio: Option<bool>,
+    video: Option<bool>,
+    screen: Option<bool>,
+    hand_raised: Option<bool>,
+    held: Option<bool>,
+    role: Option<Role>,
+}
+
+/// The command that a change stands for, and its data.
+fn change(body: &[u8], whom: &str) -> Result<(&'static str, Value), Refusal> {
+    let change: Change = serde_json::from_str(&data(None, body)?).map_err(|error| wrong(&error))?;
+    let Change { audio, video, screen, hand_raised, held, role } = change;
+    // Only what is there, as on a socket: the same command by either way is one.
+    let media: Map<String, Value> = [("audio", audio), ("video", video), ("screen", screen)]
+        .into_iter()
+        .filter_map(|(name, on)| Some((name.to_owned(), on?.into())))
+        .collect();
+    match (!media.is_empty(), hand_raised, held, role) {
+        (true, None, None, None) => Ok(("call:media", media.into())),
+        (false, Some(raised), None, None) => Ok(("call:raise_hand", json!({"raised": raised}))),
+        (false, None, Some(true), None) => Ok(("call:hold", json!({}))),
+        (false, None, Some(false), None) => Ok(("call:resume", json!({}))),
+        (false, None, None, Some(role)) => Ok(("call:role", json!({"userId": whom, "role": role}))),
+        _ => Err(Refusal::invalid("the body must change audio, video and screen, or handRaised, or held, or role")),
+    }
+}
+
+/// Changes a participant: media flags, hand and hold are each one's own; a role is given by the host.
 async fn patch_participant(
     http: HttpRequest,
     path: web::Path<(String, String)>,
@@ -215,10 +246,18 @@ async fn patch_participant(
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Refusal> {
     let (call, whom) = path.into_inner();
-    let sent = read(&http, &gateway, by_event("call:media")?, Some(&call), &body).await?;
-    if whom != "me" && whom != sent.caller.user.as_str() {
-        return Err(Refusal::new(ErrorCode::Forbidden, "the media flags of others are theirs to set"));
+    let own = user(&http, &gateway).await?;
+    let whom = if whom == "me" { own.as_str() } else { &whom };
+    let (event, mut data) = change(&body, whom)?;
+    if whom != own.as_str() && event != "call:role" {
+        return Err(Refusal::new(ErrorCode::Forbidden, "media, hand and hold of others are theirs to change"));
     }
+    // The device stands beside what is changed.
+    let Acting { device_id } = serde_json::from_slice(&body).map_err(|error| wrong(&error))?;
+    if let (Some(device), Some(fields)) = (device_id, data.as_object_mut()) {
+        fields.insert("deviceId".to_owned(), device.as_str().into());
+    }
+    let sent = read(&http, &gateway, by_event(event)?, Some(&call), data.to_string().as_bytes()).await?;
     carry_out(&gateway, sent).await
 }
 
