@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use serde::Deserialize;
-use serde_json::{Map, Value, json, value::RawValue};
+use serde_json::{Map, Value, value::RawValue};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -219,23 +219,35 @@ struct Change {
     role: Option<Role>,
 }
 
-/// The command that a change stands for, and its data.
-fn change(body: &[u8], whom: &str) -> Result<(&'static str, Value), Refusal> {
-    let change: Change = serde_json::from_str(&data(None, body)?).map_err(|error| wrong(&error))?;
-    let Change { audio, video, screen, hand_raised, held, role } = change;
-    // Only what is there, as on a socket: the same command by either way is one.
-    let media: Map<String, Value> = [("audio", audio), ("video", video), ("screen", screen)]
-        .into_iter()
-        .filter_map(|(name, on)| Some((name.to_owned(), on?.into())))
-        .collect();
-    match (!media.is_empty(), hand_raised, held, role) {
-        (true, None, None, None) => Ok(("call:media", media.into())),
-        (false, Some(raised), None, None) => Ok(("call:raise_hand", json!({"raised": raised}))),
-        (false, None, Some(true), None) => Ok(("call:hold", json!({}))),
-        (false, None, Some(false), None) => Ok(("call:resume", json!({}))),
-        (false, None, None, Some(role)) => Ok(("call:role", json!({"userId": whom, "role": role}))),
-        _ => Err(Refusal::invalid("the body must change audio, video and screen, or handRaised, or held, or role")),
-    }
+/// The command that a change stands for, and its data: the body but for what is named otherwise on a socket, so that the
+/// same command by either way is one.
+fn change(body: &[u8], whom: &str) -> Result<(&'static str, String), Refusal> {
+    let body = data(None, body)?;
+    let Change { audio, video, screen, hand_raised, held, role } =
+        serde_json::from_str(&body).map_err(|error| wrong(&error))?;
+    let media = [audio, video, screen].iter().any(Option::is_some);
+    let mut fields: Map<String, Value> = serde_json::from_str(&body).map_err(|error| wrong(&error))?;
+    let event = match (media, hand_raised, held, role) {
+        (true, None, None, None) => "call:media",
+        (false, Some(raised), None, None) => {
+            fields.remove("handRaised");
+            fields.insert("raised".to_owned(), raised.into());
+            "call:raise_hand"
+        }
+        (false, None, Some(held), None) => {
+            fields.remove("held");
+            if held { "call:hold" } else { "call:resume" }
+        }
+        (false, None, None, Some(_)) => {
+            fields.insert("userId".to_owned(), whom.into());
+            "call:role"
+        }
+        _ => {
+            let allowed = "the body must change audio, video and screen, or handRaised, or held, or role";
+            return Err(Refusal::invalid(allowed));
+        }
+    };
+    Ok((event, Value::from(fields).to_string()))
 }
 
 /// Changes a participant: media flags, hand and hold are each one's own; a role is given by the host.
@@ -248,16 +260,11 @@ async fn patch_participant(
     let (call, whom) = path.into_inner();
     let own = user(&http, &gateway).await?;
     let whom = if whom == "me" { own.as_str() } else { &whom };
-    let (event, mut data) = change(&body, whom)?;
+    let (event, data) = change(&body, whom)?;
     if whom != own.as_str() && event != "call:role" {
         return Err(Refusal::new(ErrorCode::Forbidden, "media, hand and hold of others are theirs to change"));
     }
-    // The device stands beside what is changed.
-    let Acting { device_id } = serde_json::from_slice(&body).map_err(|error| wrong(&error))?;
-    if let (Some(device), Some(fields)) = (device_id, data.as_object_mut()) {
-        fields.insert("deviceId".to_owned(), device.as_str().into());
-    }
-    let sent = read(&http, &gateway, by_event(event)?, Some(&call), data.to_string().as_bytes()).await?;
+    let sent = read(&http, &gateway, by_event(event)?, Some(&call), data.as_bytes()).await?;
     carry_out(&gateway, sent).await
 }
 
