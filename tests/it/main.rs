@@ -13,6 +13,7 @@
 )]
 #![allow(unsafe_code, reason = "signals to child processes, and what becomes of them with us")]
 
+mod authorization;
 mod browser;
 mod bus;
 mod calls_one_node;
