@@ -106,7 +106,7 @@ async fn carry_out(gateway: &Gateway, sent: Sent) -> Result<HttpResponse, Refusa
     let pending = dispatch::send(gateway, sent.request, sent.caller, sent.key)?;
     let begun = if let Pending::Begun { call, .. } = &pending { Some(call.clone()) } else { None };
     let data = pending.reply(gateway).await?;
-    let mut response = ok(&data);
+    let mut response = ok(&if begun.is_some() { with_listen(&data) } else { data.clone() });
     if let Some(call) = begun.filter(|call| is_about(&data, call))
         && let Ok(location) = header::HeaderValue::from_str(&format!("/api/v1/calls/{call}"))
     {
@@ -114,6 +114,12 @@ async fn carry_out(gateway: &Gateway, sent: Sent) -> Result<HttpResponse, Refusa
         response.headers_mut().insert(header::LOCATION, location);
     }
     Ok(response)
+}
+
+/// A start's reply with where its events are heard: over a socket to this address, on whichever node.
+fn with_listen(data: &Frame) -> Frame {
+    let fields = data.text().strip_suffix('}').unwrap_or_default();
+    Frame::from(format!("{fields},\"listen\":{{\"url\":\"/ws\",\"protocol\":\"carillon.v1\"}}}}"))
 }
 
 /// Whether a reply holds this call, and not another that the start became.
