@@ -81,12 +81,13 @@ pub async fn pass<B: MessageBody + 'static>(
 /// What can be said before anybody has looked at the request. With credentials it is counted when it is known whose they
 /// are.
 fn admit(limits: &Limits, request: &ServiceRequest, address: ClientAddress) -> Result<(), Refusal> {
-    if request.headers().contains_key(header::AUTHORIZATION) {
-        return limits.may_authenticate(address);
-    }
+    let tries_credentials = request.headers().contains_key(header::AUTHORIZATION);
     match request.path() {
-        // Probes must always be answered: an orchestrator ends a node that refuses them. Sockets count as such.
-        "/livez" | "/readyz" | "/metrics" | "/ws" => Ok(()),
+        // Probes must always be answered: an orchestrator ends a node that refuses them.
+        "/livez" | "/readyz" | "/metrics" => Ok(()),
+        path if tries_credentials && (path == "/ws" || path.starts_with("/api/")) => limits.may_authenticate(address),
+        // Sockets are counted as such.
+        "/ws" => Ok(()),
         _ if request.method().is_safe() => limits.by_address(Kind::Read, address),
         _ => limits.by_address(Kind::Write, address),
     }
