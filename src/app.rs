@@ -3,7 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use actix::Arbiter;
-use actix_web::{App, HttpServer, middleware::{ErrorHandlers, from_fn}, web};
+use actix_web::{
+    App, HttpServer,
+    middleware::{ErrorHandlers, from_fn},
+    web,
+};
 use anyhow::Context;
 use dashmap::DashMap;
 

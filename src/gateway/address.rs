@@ -253,7 +253,8 @@ mod tests {
     #[test]
     fn the_scheme_is_believed_of_trusted_proxies_only() {
         let trusted = TrustedProxies::parse(["10.0.0.0/8"].into_iter()).unwrap();
-        let https = |peer: &str, lines: &[(&'static str, &str)]| trusted.origin(peer.parse().unwrap(), &headers(lines)).https;
+        let https =
+            |peer: &str, lines: &[(&'static str, &str)]| trusted.origin(peer.parse().unwrap(), &headers(lines)).https;
         assert!(https("10.0.0.1", &[("x-forwarded-proto", "https")]));
         assert!(https("10.0.0.1", &[("forwarded", "for=203.0.113.5;proto=HTTPS")]));
         assert!(!https("10.0.0.1", &[("x-forwarded-proto", "http")]));

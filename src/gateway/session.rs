@@ -137,7 +137,7 @@ pub fn upgrade(
     };
     let session = Session {
         address: peer.address,
-        pace: gateway.limits.pace(),
+        pace: Pace::default(),
         gateway,
         socket,
         listed,

@@ -81,8 +81,7 @@ pub async fn upgrade(
             }
         }
     };
-    if let Some(Err(refusal)) =
-        claims.as_ref().map(|claims| gateway.limits.by_user_alone(Kind::Connect, &claims.user))
+    if let Some(Err(refusal)) = claims.as_ref().map(|claims| gateway.limits.by_user_alone(Kind::Connect, &claims.user))
     {
         return Ok(problem(&refusal));
     }

@@ -23,14 +23,14 @@ use prometheus_client::metrics::{counter::Counter, family::Family};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
+use self::{
+    cells::{Cells, Key},
+    shared::Charge,
+};
 pub use self::{
     gcra::Quota,
     pace::Pace,
     rules::{Kind, Rules, Scope},
-};
-use self::{
-    cells::{Cells, Key},
-    shared::Charge,
 };
 use super::address::ClientAddress;
 use crate::{
@@ -125,12 +125,6 @@ impl Limits {
     pub fn on_bad_credentials(&self, address: ClientAddress) {
         // Over the limit there is nothing more to remember.
         let _ = self.by_address(Kind::Auth, address);
-    }
-
-    /// The limits of a new session.
-    pub fn pace(&self) -> Pace {
-        let quota = |kind| self.rules.as_ref().and_then(|rules| rules.quota(kind, Scope::Session));
-        Pace::new(quota(Kind::Signal), quota(Kind::Flood))
     }
 
     /// A refusal to be sent, counted.

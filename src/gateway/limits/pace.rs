@@ -5,33 +5,31 @@
 
 use std::time::Duration;
 
-use super::{Limits, gcra::Quota};
+use super::{Kind, Limits, Scope};
 
-/// One session's own limits.
+/// One session's own counts: the TAT of each, see [`super::gcra`].
+#[derive(Default)]
 pub struct Pace {
-    signals: Option<Quota>,
-    flood: Option<Quota>,
-    signals_tat: u64,
-    flood_tat: u64,
+    signals: u64,
+    flood: u64,
 }
 
 impl Pace {
-    pub(super) fn new(signals: Option<Quota>, flood: Option<Quota>) -> Self {
-        Self { signals, flood, signals_tat: 0, flood_tat: 0 }
-    }
-
     /// One more signal, or how long to wait with it.
     pub fn signal(&mut self, limits: &Limits) -> Result<(), Duration> {
-        let Some(quota) = self.signals else { return Ok(()) };
-        self.signals_tat = quota.admit(self.signals_tat, limits.now())?;
-        Ok(())
+        one_more(Kind::Signal, &mut self.signals, limits)
     }
 
     /// One more of what a client that heeds refusals does not send; the error: it does not heed them, and how long it
     /// should stay away.
     pub fn nuisance(&mut self, limits: &Limits) -> Result<(), Duration> {
-        let Some(quota) = self.flood else { return Ok(()) };
-        self.flood_tat = quota.admit(self.flood_tat, limits.now())?;
-        Ok(())
+        one_more(Kind::Flood, &mut self.flood, limits)
     }
+}
+
+fn one_more(kind: Kind, tat: &mut u64, limits: &Limits) -> Result<(), Duration> {
+    if let Some(quota) = limits.rules.as_ref().and_then(|rules| rules.quota(kind, Scope::Session)) {
+        *tat = quota.admit(*tat, limits.now())?;
+    }
+    Ok(())
 }

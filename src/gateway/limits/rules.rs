@@ -55,14 +55,7 @@ struct Row {
 }
 
 const fn row(kind: Kind, name: &'static str, user: Quota, address: Quota) -> Row {
-    Row {
-        kind,
-        name,
-        narrow_scope: Some(Scope::User),
-        narrow: Some(user),
-        has_address: true,
-        address: Some(address),
-    }
+    Row { kind, name, narrow_scope: Some(Scope::User), narrow: Some(user), has_address: true, address: Some(address) }
 }
 
 const fn by_address(kind: Kind, name: &'static str, address: Quota) -> Row {

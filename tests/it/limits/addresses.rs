@@ -25,7 +25,10 @@ async fn a_forged_forwarding_header_changes_nothing() {
         passed += usize::from(passes(&cluster, &[("forwarded", &standard), ("x-real-ip", &made_up)]).await);
     }
     assert_eq!(passed, 3, "all of them are one address");
-    assert_eq!(cluster.node(0).log_lines().iter().filter(|line| line.to_string().contains("TRUSTED_PROXIES")).count(), 1);
+    assert_eq!(
+        cluster.node(0).log_lines().iter().filter(|line| line.to_string().contains("TRUSTED_PROXIES")).count(),
+        1
+    );
 }
 
 #[tokio::test]

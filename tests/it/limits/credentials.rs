@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use super::{assert_limited, ask, get};
+use super::{ask, assert_limited, get};
 use crate::support::{Connect, Refused, TestCluster};
 
 const LIMIT: (&str, &str) = ("CARILLON_RATE_LIMITS", "auth=3/60m");
