@@ -150,6 +150,15 @@ impl Rules {
                 return Err(format!("holds {item:?}: give on, off, or limits such as start=10/60s,signal=400/8s"));
             };
             let (name, value) = (name.trim(), value.trim());
+            if name == "address" {
+                if !value.eq_ignore_ascii_case("off") {
+                    return Err(
+                        "sets address, which can only be off: name a kind too, such as start.address".to_owned()
+                    );
+                }
+                rules.0.iter_mut().for_each(|row| row.address = None);
+                continue;
+            }
             let quota = if value.eq_ignore_ascii_case("off") { None } else { Some(quota(value)?) };
             let slot = rules.slot(name)?;
             if seen.contains(&std::ptr::from_ref(slot)) {
@@ -228,6 +237,16 @@ mod tests {
     }
 
     #[test]
+    fn addresses_can_be_left_uncounted_altogether() {
+        let rules = rules("address=off,start.address=7/1s");
+        for kind in Kind::all().filter(|kind| *kind != Kind::Start) {
+            assert_eq!(rules.quota(kind, Scope::Address), None, "{}", kind.as_str());
+        }
+        assert_eq!(rules.quota(Kind::Start, Scope::Address), Some(Quota::of(7, 1)));
+        assert_eq!(rules.quota(Kind::Start, Scope::User), Rules::default().quota(Kind::Start, Scope::User));
+    }
+
+    #[test]
     fn what_cannot_be_read_is_refused_with_what_would_be_right() {
         for (text, says) in [
             ("maybe", "give on, off"),
@@ -241,6 +260,7 @@ mod tests {
             ("start=-1/1s", "such as 20/20s"),
             ("stat=10/60s", "there are connect, auth, start"),
             ("signal.address=1/1s", "counted for a session"),
+            ("address=1/1s", "can only be off"),
             ("start=1/1s,start=2/1s", "names start twice"),
             ("auth=1/1s,auth.address=2/1s", "twice"),
         ] {
