@@ -26,6 +26,7 @@ mod fixtures;
 mod gateway;
 mod groups;
 mod idempotency;
+mod limits;
 mod load;
 mod ownership_model;
 mod panics;

@@ -17,8 +17,10 @@ use crate::{
     domain::{CallId, DeviceId, Role, SessionId, UserId},
     gateway::{
         Gateway,
+        address::ClientAddress,
         auth::bearer,
         dispatch::{self, Pending},
+        limits::Kind,
         protocol::{IdempotencyKey, MAX_FRAME_BYTES, Request, SignalData, Spec, by_action, by_event, key_for},
         session::auth_refusal,
     },
@@ -60,6 +62,8 @@ async fn read(
     body: &[u8],
 ) -> Result<Sent, Refusal> {
     let user = user(http, gateway).await?;
+    let kind = Kind::of_request(spec.event, http.method().is_safe());
+    gateway.limits.by_user(kind, &user, ClientAddress::of(http))?;
     let data = data(call, body)?;
     let Acting { device_id } = serde_json::from_str(&data).map_err(|error| wrong(&error))?;
     let device = device_id.map_or_else(|| DeviceId::new(UNNAMED_DEVICE), Ok);

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     domain::{GroupId, UserId},
-    gateway::{Gateway, auth::bearer},
+    gateway::{Gateway, address::ClientAddress, auth::bearer, limits::Kind},
     store::{MemberRole, PutOutcome},
     wire::{ErrorCode, Refusal},
 };
@@ -42,7 +42,9 @@ struct MemberAnswer<'a> {
 fn check(request: &HttpRequest, gateway: &Gateway) -> Result<(), Refusal> {
     let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     match header.and_then(bearer) {
-        Some(key) if gateway.verifier.service_key_matches(key) => Ok(()),
+        Some(key) if gateway.verifier.service_key_matches(key) => {
+            gateway.limits.by_address(Kind::Service, ClientAddress::of(request))
+        }
         _ => Err(Refusal::new(ErrorCode::Unauthenticated, "a service key is needed")),
     }
 }
