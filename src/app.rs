@@ -3,7 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use actix::Arbiter;
-use actix_web::{App, HttpServer, middleware::ErrorHandlers, web};
+use actix_web::{
+    App, HttpServer,
+    middleware::{ErrorHandlers, from_fn},
+    web,
+};
 use anyhow::Context;
 use dashmap::DashMap;
 
@@ -20,7 +24,9 @@ use crate::{
     gateway::{
         Gateway,
         auth::{TokenRequest, Verifier, mint, service::ServiceKeys},
-        heartbeat, rest, web as pages, ws,
+        headers, heartbeat,
+        limits::{Limits, Shared},
+        rest, web as pages, ws,
     },
     secret::Secret,
     shutdown::{self, Leaving},
@@ -52,12 +58,16 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let node = Node::new(id.clone(), store.clone(), rules(&settings), busy_policy(settings.busy_policy));
     node.enter(settings.node_lease, &info).await.context("the node could not be entered")?;
     let bus = join_bus(&settings, &node).await?;
+    let shared = settings.redis_url.clone().map(|url| Shared { url, cluster: settings.cluster.clone() });
     let gateway = web::Data::new(Gateway {
         node: node.clone(),
         verifier: Verifier::start(settings.auth.clone()).context("tokens cannot be checked")?,
         service_keys: ServiceKeys::default(),
         sockets: DashMap::new(),
         ping_interval: settings.ping_interval,
+        limits: Limits::start(settings.rate_limits.clone(), shared),
+        trusted_proxies: settings.trusted_proxies.clone(),
+        hsts: settings.hsts,
         allowed_origins: settings.allowed_origins.clone(),
         stun_urls: settings.stun_urls.clone(),
     });
@@ -71,6 +81,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         App::new()
             .app_data(workers_gateway.clone())
             .wrap(ErrorHandlers::new().default_handler_client(rest::as_problem))
+            .wrap(from_fn(headers::pass))
             .route("/ws", web::get().to(ws::upgrade))
             .configure(rest::routes)
             .configure(pages::routes)

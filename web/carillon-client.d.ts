@@ -116,13 +116,23 @@ export interface ClientEvents {
   "call:missed": StateEvent & { userId?: string };
   /** The last event of a call. `local`: the node does not know the call any more, so this client ended it. */
   "call:ended": Partial<StateEvent> & { callId: string; reason: EndReason; by?: string; durationSecs: number; status: CallStatus; local?: boolean };
-  "call:state": StateEvent & { status: CallStatus; call?: Call; snapshot?: boolean; connected?: string[] };
+  "call:state": StateEvent & { status: CallStatus; call?: Call; snapshot?: boolean; connected?: string[]; locked?: boolean; lobby?: boolean; by?: string };
   "call:created": { callId: string; call?: Call };
-  "call:participant_invited": StateEvent & { userId: string; by: string; ringDeadline: string };
+  "call:participant_invited": StateEvent & { userId: string; by: string; ringDeadline: string; transfer?: boolean };
   "call:participant_joined": StateEvent & { userId: string; deviceId: string; participant?: Participant };
   "call:participant_left": StateEvent & { userId: string; reason: string };
   "call:participant_reconnecting": StateEvent & { userId: string; deadline: string };
   "call:participant_updated": StateEvent & { userId: string; changes: Partial<Participant> };
+  "call:kicked": StateEvent & { userId: string; by: string };
+  "call:mute_requested": StateEvent & { userIds: string[]; track: "audio" | "video" | "screen"; by: string };
+  "call:lobby_waiting": StateEvent & { userId: string };
+  "call:admitted": StateEvent & { userId: string; by: string };
+  "call:denied": StateEvent & { userId: string; by: string };
+  "call:hand_raised": StateEvent & { userId: string; raised: boolean };
+  "call:held": StateEvent & { userId: string };
+  "call:resumed": StateEvent & { userId: string };
+  /** `toUserId` has taken the place of `userId`. */
+  "call:transferred": StateEvent & { userId: string; toUserId: string };
   "call:signal": Signal;
   /** The owner of the call changed and signals may be lost: restart ICE if the media broke. */
   "call:renegotiate": { callId: string; epoch: number };
@@ -147,6 +157,16 @@ export interface Commands {
   "call:invite": { data: { callId: string; userIds: string[] }; reply: { call: Call } };
   "call:signal": { data: { callId: string; type: Signal["type"]; payload: unknown; to?: string; toDevice?: string }; reply: {} };
   "call:media": { data: { callId: string; audio?: boolean; video?: boolean; screen?: boolean }; reply: {} };
+  "call:kick": { data: { callId: string; userId: string }; reply: {} };
+  "call:mute": { data: { callId: string; userId?: string; track: "audio" | "video" | "screen" }; reply: {} };
+  "call:lock": { data: { callId: string; locked: boolean; lobby?: boolean }; reply: {} };
+  "call:admit": { data: { callId: string; userId: string }; reply: {} };
+  "call:deny": { data: { callId: string; userId: string }; reply: {} };
+  "call:role": { data: { callId: string; userId: string; role: Participant["role"] }; reply: {} };
+  "call:raise_hand": { data: { callId: string; raised: boolean }; reply: {} };
+  "call:hold": { data: { callId: string }; reply: {} };
+  "call:resume": { data: { callId: string }; reply: {} };
+  "call:transfer": { data: { callId: string; toUserId: string }; reply: { call: Call } };
   "call:get": { data: { callId: string }; reply: { call: Call } };
   "call:sync": { data: { callId: string; seq: number; sig?: number }; reply: { events: { event: string; data: unknown }[] } };
   "call:token": { data: { callId: string }; reply: { media: Media } };

@@ -646,12 +646,16 @@ export function applyEvent(call, event, data) {
     case "call:participant_reconnecting": who(data.userId, { status: "reconnecting" }); break;
     case "call:participant_left": who(data.userId, { status: "left", leaveReason: data.reason }); break;
     case "call:participant_updated": who(data.userId, data.changes ?? {}); break;
+    case "call:lobby_waiting": who(data.userId, { status: "lobby" }); break;
+    case "call:denied": who(data.userId, { status: "left", leaveReason: "declined" }); break;
+    case "call:transferred": who(data.userId, { status: "left", leaveReason: "completed" }); break;
     case "call:hand_raised": who(data.userId, { handRaised: data.raised !== false }); break;
     case "call:held": who(data.userId, { held: true }); break;
     case "call:resumed": who(data.userId, { held: false }); break;
     case "call:state":
       if (data.status) call.status = data.status;
-      if (data.status === "active") {
+      if (data.locked !== undefined) Object.assign(call, { locked: data.locked, lobby: data.lobby });
+      else if (data.status === "active") {
         for (const other of call.participants) {
           const isConnected = data.connected === undefined || data.connected.includes(other.userId);
           if (isConnected && other.status === "connecting") other.status = "joined";

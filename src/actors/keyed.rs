@@ -67,9 +67,10 @@ impl CommandKey {
 
     /// What is to be recorded of this answer.
     pub(super) fn record(&self, outcome: &Outcome) -> Option<String> {
-        let mut kept = Kept { print: self.print, call: None, refusal: None };
+        let mut kept = Kept { print: self.print, call: None, lobby: false, refusal: None };
         match outcome {
             Ok(Answer::Call(call)) => kept.call = Some(call.clone()),
+            Ok(Answer::Lobby) => kept.lobby = true,
             Ok(_) => {}
             Err(refusal) => kept.refusal = Some(refusal.clone()),
         }
@@ -83,6 +84,7 @@ impl CommandKey {
             Some(kept) if kept.print != self.print => Err(conflict()),
             Some(Kept { refusal: Some(refusal), .. }) => Err(refusal),
             Some(Kept { call: Some(call), .. }) => Ok(Answer::Call(call)),
+            Some(Kept { lobby: true, .. }) => Ok(Answer::Lobby),
             Some(_) => Ok(Answer::Done),
             None => Err(Refusal::new(ErrorCode::Internal, "the first answer cannot be read")),
         }
@@ -95,6 +97,8 @@ struct Kept {
     print: Fingerprint,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     call: Option<Frame>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    lobby: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     refusal: Option<Refusal>,
 }
@@ -150,7 +154,7 @@ fn absorb_text(digest: &mut Sha256, text: &str) {
 
 /// Whether this command is answered with the call, and not with a mere `{}`.
 pub(super) fn answers_with_call(kind: &str) -> bool {
-    matches!(kind, "start" | "accept" | "join" | "invite")
+    matches!(kind, "start" | "accept" | "join" | "invite" | "transfer")
 }
 
 /// Whether a refusal is an answer to the command, and not a word on how things stand with the system.

@@ -64,6 +64,8 @@ pub enum Answer {
     Done,
     /// The call object.
     Call(Frame),
+    /// Waits to be let in.
+    Lobby,
     Missed(Missed),
     Attached(Box<Attached>),
     /// The call was no glare: begin one of your own.
@@ -137,7 +139,7 @@ const fn yes() -> bool {
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
     Rung,
-    /// In the call, at this device.
+    /// In the call or its lobby, at this device.
     Engaged {
         device: DeviceId,
     },
@@ -155,7 +157,7 @@ impl Standing {
         }
         match call.participant(user) {
             Some(p) if p.status.is_rung() => Self::Rung,
-            Some(p) if p.status.is_engaged() => {
+            Some(p) if p.status.is_present() => {
                 p.device.clone().map_or(Self::Bystander, |device| Self::Engaged { device })
             }
             _ => Self::Bystander,

@@ -17,7 +17,7 @@ use super::{
     node::ASK_TIMEOUT,
 };
 use crate::{
-    domain::{Call, CallId, NodeId, Rejection},
+    domain::{Call, CallId, NodeId, Rejection, SessionId},
     store::{ClaimOutcome, StoreError, is_keyed},
     wire::{ErrorCode, Refusal},
 };
@@ -206,18 +206,7 @@ impl Node {
     /// Sends a signal after a call that has moved.
     pub(super) fn pass_signal_on(self: &Arc<Self>, owner: &NodeId, request: SignalRequest) {
         let Receipt::There { node, session, ask } = &request.receipt else { return self.signal_to(owner, request) };
-        let body = ToNode::Signal {
-            call: request.call.clone(),
-            from: request.from.clone(),
-            from_device: request.from_device.clone(),
-            kind: request.kind,
-            to: request.to.clone(),
-            to_device: request.to_device.clone(),
-            session: session.clone(),
-            ask: *ask,
-            origin: Some(node.clone()),
-            key: request.key,
-        };
+        let body = signal_body(&request, session, *ask, Some(node));
         if let Err(refusal) = self.tell_node(owner, &body, &[request.payload.text()]) {
             self.settle(&request.receipt, Err(refusal));
         }
@@ -229,18 +218,7 @@ impl Node {
             return self.settle(&request.receipt, Err(unreachable));
         }
         let asked = id.as_ref().map(|_| self.expect_answer(owner));
-        let body = ToNode::Signal {
-            call: request.call.clone(),
-            from: request.from.clone(),
-            from_device: request.from_device.clone(),
-            kind: request.kind,
-            to: request.to.clone(),
-            to_device: request.to_device.clone(),
-            session: session.clone(),
-            ask: asked.as_ref().map(|(ask, _)| *ask),
-            origin: None,
-            key: request.key,
-        };
+        let body = signal_body(&request, session, asked.as_ref().map(|(ask, _)| *ask), None);
         let sent = self.tell_node(owner, &body, &[request.payload.text()]);
         match (sent, asked) {
             (Ok(()), None) => {}
@@ -368,6 +346,22 @@ impl Node {
             addr.do_send(LetGo);
         }
         Ok(addr)
+    }
+}
+
+/// A signal for another node, without its payload. `origin`: the node of its session, if that is not this one.
+fn signal_body(request: &SignalRequest, session: &SessionId, ask: Option<u64>, origin: Option<&NodeId>) -> ToNode {
+    ToNode::Signal {
+        call: request.call.clone(),
+        from: request.from.clone(),
+        from_device: request.from_device.clone(),
+        kind: request.kind,
+        to: request.to.clone(),
+        to_device: request.to_device.clone(),
+        session: session.clone(),
+        ask,
+        origin: origin.cloned(),
+        key: request.key,
     }
 }
 

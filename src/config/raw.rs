@@ -36,7 +36,7 @@ pub(super) struct NodeArgs {
     #[arg(value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
     pub(super) listen: String,
 
-    /// Pages that may open a socket here, besides the node's own: origins such as https://app.example, separated by
+    /// Pages that may open a socket here and read what REST answers, besides the node's own: origins such as https://app.example, separated by
     /// commas. Empty: the node's own page only.
     #[arg(long = "carillon-allowed-origins", visible_alias = "allowed-origins", env = "CARILLON_ALLOWED_ORIGINS")]
     #[arg(value_name = "ORIGINS", hide_env_values = true)]
@@ -70,10 +70,23 @@ pub(super) struct NodeArgs {
     #[arg(env = "CARILLON_RECONNECT_SPREAD_SECS", value_name = "SECONDS", default_value = "2", hide_env_values = true)]
     pub(super) reconnect_spread_secs: String,
 
-    /// Rate limits per user and address: on or off. Off is for benchmarks.
+    /// Rate limits per user and address: on, off (for benchmarks), or changes to single ones, separated by commas: how
+    /// many at once and in how much time, such as start=20/20s,start.address=off. docs/settings.md lists them.
     #[arg(long = "carillon-rate-limits", visible_alias = "rate-limits", env = "CARILLON_RATE_LIMITS")]
-    #[arg(value_name = "ON|OFF", default_value = "on", hide_env_values = true)]
+    #[arg(value_name = "ON|OFF|LIMITS", default_value = "on", hide_env_values = true)]
     pub(super) rate_limits: String,
+
+    /// Proxies in front of the node, whose word on a client's address counts (`Forwarded`, `X-Forwarded-For`): addresses
+    /// and networks such as 10.0.0.0/8, separated by commas. Empty: none, such headers are ignored.
+    #[arg(long = "carillon-trusted-proxies", visible_alias = "trusted-proxies", env = "CARILLON_TRUSTED_PROXIES")]
+    #[arg(value_name = "NETWORKS", hide_env_values = true)]
+    pub(super) trusted_proxies: Option<String>,
+
+    /// Whether browsers are told to come by https only (`Strict-Transport-Security`): on, off, or auto: when a trusted
+    /// proxy says that the request came by https.
+    #[arg(long = "carillon-hsts", visible_alias = "hsts", env = "CARILLON_HSTS")]
+    #[arg(value_name = "AUTO|ON|OFF", default_value = "auto", hide_env_values = true)]
+    pub(super) hsts: String,
 
     /// Development mode: without a key for tokens, makes a secret and keeps it in carillon-dev.secret beside the
     /// database. On loopback addresses only, unless a key is set. It is the default of `carillon` without any argument

@@ -2,7 +2,10 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::{gateway::auth::AuthSettings, secret::Secret};
+use crate::{
+    gateway::{address::TrustedProxies, auth::AuthSettings, headers::Hsts, limits::Rules},
+    secret::Secret,
+};
 
 /// Every setting of a node. `Debug` shows no secret.
 #[derive(Debug, Clone)]
@@ -23,7 +26,7 @@ pub struct Settings {
     pub node_lease: Duration,
     /// How tokens and the service key are checked.
     pub auth: AuthSettings,
-    /// Origins that may open a socket besides our own page, normalized (see `gateway::auth::origin_allowed`).
+    /// Origins that may open a socket and read what REST answers, besides our own page, normalized (see `gateway::auth::origin_allowed`).
     pub allowed_origins: Vec<String>,
     /// How long a call rings.
     pub ring_timeout: Duration,
@@ -43,8 +46,12 @@ pub struct Settings {
     pub drain: Duration,
     /// Over how long the clients of a stopping node are asked to spread their return.
     pub reconnect_spread: Duration,
-    /// Whether rate limits are in force.
-    pub rate_limits: bool,
+    /// The rate limits in force; `None`: none.
+    pub rate_limits: Option<Rules>,
+    /// Proxies whose word on where a client is counts.
+    pub trusted_proxies: TrustedProxies,
+    /// Whether browsers are told to come by https only.
+    pub hsts: Hsts,
     /// Between two pings of the server.
     pub ping_interval: Duration,
     /// Threads that serve connections.

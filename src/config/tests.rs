@@ -3,6 +3,7 @@ use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt, path::Path, time::D
 use clap::{Args, FromArgMatches, builder::Resettable};
 
 use super::{BusyPolicy, Database, LogFormat, RawSettings, Settings, SettingsError, validate::flag};
+use crate::gateway::{address::TrustedProxies, headers::Hsts, limits::Rules};
 
 fn command() -> clap::Command {
     // Without the environment: tests set flags, and the machine's variables are not theirs.
@@ -45,7 +46,9 @@ fn the_defaults_are_good_and_as_documented() {
     assert_eq!((settings.busy_policy, settings.max_participants), (BusyPolicy::Reject, 100));
     assert_eq!(settings.max_call, Some(Duration::from_secs(86_400)));
     assert_eq!(settings.sweep_interval, Duration::from_secs(15));
-    assert_eq!((settings.workers, settings.db_connections, settings.rate_limits), (1, 8, true));
+    assert_eq!((settings.workers, settings.db_connections), (1, 8));
+    assert_eq!(settings.rate_limits, Some(Rules::default()));
+    assert_eq!((settings.trusted_proxies, settings.hsts), (TrustedProxies::default(), Hsts::Auto));
     assert!(!settings.dev && settings.warnings.is_empty() && !settings.auth.has_key());
 }
 
@@ -102,15 +105,20 @@ fn a_number_outside_its_bounds_is_refused_with_its_name_and_the_bounds() {
 fn words_are_taken_in_any_case_and_others_refused_with_the_right_ones() {
     assert_eq!(settings(&["--busy-policy=CALL_WAITING"]).unwrap().busy_policy, BusyPolicy::CallWaiting);
     assert_eq!(settings(&["--log-format=Json"]).unwrap().log.format, LogFormat::Json);
-    assert!(!settings(&["--rate-limits=OFF"]).unwrap().rate_limits);
-    assert!(!settings(&["--rate-limits=false"]).unwrap().rate_limits);
+    assert!(settings(&["--rate-limits=OFF"]).unwrap().rate_limits.is_none());
+    assert!(settings(&["--rate-limits=false"]).unwrap().rate_limits.is_none());
+    assert!(settings(&["--rate-limits=start=10/60s"]).unwrap().rate_limits.is_some());
     assert!(settings(&["--dev"]).unwrap().dev && !settings(&["--dev=off"]).unwrap().dev);
     assert_eq!(
         refusal(&["--busy-policy=wait"]),
         "CARILLON_BUSY_POLICY (--busy-policy) is \"wait\": give reject or call_waiting"
     );
     assert!(refusal(&["--log-format=xml"]).ends_with("give json or pretty"));
-    assert!(refusal(&["--rate-limits=maybe"]).ends_with("give on or off"));
+    let refused = refusal(&["--rate-limits=maybe"]);
+    assert!(refused.starts_with("CARILLON_RATE_LIMITS (--rate-limits) holds \"maybe\": give on, off, or"), "{refused}");
+    let refused = refusal(&["--trusted-proxies=10.0.0.0/8,proxy.example"]);
+    assert!(refused.starts_with("CARILLON_TRUSTED_PROXIES (--trusted-proxies) holds \"proxy.example\": "), "{refused}");
+    assert!(refusal(&["--hsts=maybe"]).ends_with("give auto or on or off"));
     assert!(refusal(&["--dev=maybe"]).ends_with("give on or off"));
     assert!(refusal(&["--rust-log=carillon=loud"]).starts_with("RUST_LOG (--rust-log)"));
 }

@@ -16,7 +16,12 @@ use tracing_subscriber::EnvFilter;
 
 use super::{BusyPolicy, Database, LiveKit, LogFormat, LogSettings, RawSettings, Settings, SettingsError, Turn};
 use crate::{
-    gateway::auth::{AuthSettings, Url, VerifyingKey, normalized_origin},
+    gateway::{
+        address::TrustedProxies,
+        auth::{AuthSettings, Url, VerifyingKey, normalized_origin},
+        headers::Hsts,
+        limits::Rules,
+    },
     secret::Secret,
 };
 
@@ -74,7 +79,13 @@ impl RawSettings {
             sweep_interval: check.seconds("CARILLON_SWEEP_INTERVAL_SECS", &call.sweep_interval_secs, 1..=3600),
             drain: check.seconds("CARILLON_DRAIN_SECS", &node.drain_secs, 0..=600),
             reconnect_spread: check.seconds("CARILLON_RECONNECT_SPREAD_SECS", &node.reconnect_spread_secs, 0..=600),
-            rate_limits: check.switch("CARILLON_RATE_LIMITS", &node.rate_limits),
+            rate_limits: check.rate_limits(&node.rate_limits),
+            trusted_proxies: check.trusted_proxies(node.trusted_proxies),
+            hsts: check.one_of(
+                "CARILLON_HSTS",
+                &node.hsts,
+                &[("auto", Hsts::Auto), ("on", Hsts::Always), ("off", Hsts::Never)],
+            ),
             ping_interval: check.seconds("CARILLON_PING_INTERVAL_SECS", &node.ping_interval_secs, 1..=120),
             workers: check.number("CARILLON_WORKERS", &node.workers, 1..=64) as usize,
             livekit: check.livekit(
@@ -288,6 +299,22 @@ impl Check {
             }
         }
         origins
+    }
+
+    fn rate_limits(&mut self, value: &str) -> Option<Rules> {
+        Rules::parse(value).unwrap_or_else(|what| {
+            self.wrong("CARILLON_RATE_LIMITS", what);
+            None
+        })
+    }
+
+    fn trusted_proxies(&mut self, value: Option<String>) -> TrustedProxies {
+        let entries = list(value);
+        TrustedProxies::parse(entries.iter().map(String::as_str)).unwrap_or_else(|entry| {
+            let right = "give IP addresses or networks, such as 10.0.0.0/8 or 192.0.2.1, separated by commas";
+            self.wrong("CARILLON_TRUSTED_PROXIES", format!("holds {}: {right}", shown(entry)));
+            TrustedProxies::default()
+        })
     }
 
     fn servers(&mut self, name: &str, value: Option<String>, schemes: &[&str]) -> Vec<String> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CallId, CallMode, CallType, DeviceId, EndReason, GroupId, Opaque, UserId};
+use super::{CallId, CallMode, CallType, DeviceId, EndReason, GroupId, Opaque, Role, UserId};
 
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,15 @@ pub struct Start {
     pub ring_timeout: Option<Duration>,
     pub offer: Option<Opaque>,
     pub metadata: Option<Opaque>,
+}
+
+/// One kind of media that a participant sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Track {
+    Audio,
+    Video,
+    Screen,
 }
 
 /// What may be asked of a call that exists. Travels between nodes as JSON: fields may be added, none renamed.
@@ -59,6 +68,39 @@ pub enum Command {
         audio: Option<bool>,
         video: Option<bool>,
         screen: Option<bool>,
+    },
+
+    /// Gives somebody a role.
+    Role {
+        user: UserId,
+        role: Role,
+    },
+    Kick {
+        user: UserId,
+    },
+    /// Asks somebody, or everybody else, to switch something off.
+    Mute {
+        user: Option<UserId>,
+        track: Track,
+    },
+    /// Who is not invited is refused, or (`lobby`, unchanged if absent) waits to be let in.
+    Lock {
+        locked: bool,
+        lobby: Option<bool>,
+    },
+    Admit {
+        user: UserId,
+    },
+    Deny {
+        user: UserId,
+    },
+    RaiseHand {
+        raised: bool,
+    },
+    Hold,
+    Resume,
+    Transfer {
+        to: UserId,
     },
 
     // From here on only by the system.
@@ -123,6 +165,16 @@ impl Command {
             Self::End { .. } => "end",
             Self::Invite { .. } => "invite",
             Self::Media { .. } => "media",
+            Self::Role { .. } => "role",
+            Self::Kick { .. } => "kick",
+            Self::Mute { .. } => "mute",
+            Self::Lock { .. } => "lock",
+            Self::Admit { .. } => "admit",
+            Self::Deny { .. } => "deny",
+            Self::RaiseHand { .. } => "raise_hand",
+            Self::Hold => "hold",
+            Self::Resume => "resume",
+            Self::Transfer { .. } => "transfer",
             Self::Connected { .. } => "connected",
             Self::Unreachable { .. } => "unreachable",
             Self::BusyElsewhere { .. } => "busy_elsewhere",

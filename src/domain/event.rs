@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CallMode, CallStatus, CallType, DeviceId, EndReason, GroupId, Opaque, Timestamp, UserId, opaque};
+use super::{
+    CallMode, CallStatus, CallType, DeviceId, EndReason, GroupId, Opaque, Role, Timestamp, UserId, command::Track,
+    opaque,
+};
 
 /// One fact. Stored as JSON under its snake-case name; fields may be added, never renamed or given another meaning.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +50,9 @@ pub enum Event {
         user: UserId,
         by: UserId,
         ring_deadline: Timestamp,
+        /// To take the place of `by`.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        transfer: bool,
     },
     /// Came in without being rung, or came back after leaving.
     Joined {
@@ -86,6 +92,56 @@ pub enum Event {
     Left {
         user: UserId,
         reason: EndReason,
+    },
+    RoleChanged {
+        user: UserId,
+        role: Role,
+        /// `None`: the host has left, and somebody must be.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<UserId>,
+    },
+    Kicked {
+        user: UserId,
+        by: UserId,
+    },
+    MuteRequested {
+        users: Vec<UserId>,
+        track: Track,
+        by: UserId,
+    },
+    LockChanged {
+        locked: bool,
+        lobby: bool,
+        by: UserId,
+    },
+    /// Waits to be let in.
+    LobbyWaiting {
+        user: UserId,
+        device: DeviceId,
+    },
+    /// Is let in; [`Event::Joined`] follows.
+    Admitted {
+        user: UserId,
+        by: UserId,
+    },
+    Denied {
+        user: UserId,
+        by: UserId,
+    },
+    HandRaised {
+        user: UserId,
+        raised: bool,
+    },
+    Held {
+        user: UserId,
+    },
+    Resumed {
+        user: UserId,
+    },
+    /// `to` has taken the place of `by`.
+    Transferred {
+        by: UserId,
+        to: UserId,
     },
     Cancelled {
         by: UserId,
@@ -139,6 +195,17 @@ impl Event {
             Self::Reconnecting { .. } => "reconnecting",
             Self::Reconnected { .. } => "reconnected",
             Self::Left { .. } => "left",
+            Self::RoleChanged { .. } => "role_changed",
+            Self::Kicked { .. } => "kicked",
+            Self::MuteRequested { .. } => "mute_requested",
+            Self::LockChanged { .. } => "lock_changed",
+            Self::LobbyWaiting { .. } => "lobby_waiting",
+            Self::Admitted { .. } => "admitted",
+            Self::Denied { .. } => "denied",
+            Self::HandRaised { .. } => "hand_raised",
+            Self::Held { .. } => "held",
+            Self::Resumed { .. } => "resumed",
+            Self::Transferred { .. } => "transferred",
             Self::Cancelled { .. } => "cancelled",
             Self::Ended { .. } => "ended",
         }
@@ -160,9 +227,17 @@ impl Event {
             | Self::MediaChanged { user, .. }
             | Self::Reconnecting { user, .. }
             | Self::Reconnected { user, .. }
-            | Self::Left { user, .. } => Some(user),
-            Self::Cancelled { by } => Some(by),
-            Self::Connected { .. } | Self::Ended { .. } => None,
+            | Self::Left { user, .. }
+            | Self::RoleChanged { user, .. }
+            | Self::Kicked { user, .. }
+            | Self::LobbyWaiting { user, .. }
+            | Self::Admitted { user, .. }
+            | Self::Denied { user, .. }
+            | Self::HandRaised { user, .. }
+            | Self::Held { user }
+            | Self::Resumed { user } => Some(user),
+            Self::Cancelled { by } | Self::Transferred { by, .. } => Some(by),
+            Self::Connected { .. } | Self::MuteRequested { .. } | Self::LockChanged { .. } | Self::Ended { .. } => None,
         }
     }
 }

@@ -66,6 +66,11 @@ impl ParticipantStatus {
         matches!(self, Self::Connecting | Self::Joined | Self::Reconnecting)
     }
 
+    /// Has a device that is in the call or waits to be let in.
+    pub const fn is_present(self) -> bool {
+        self.is_engaged() || matches!(self, Self::Lobby)
+    }
+
     /// Is being rung: may accept or decline.
     pub const fn is_rung(self) -> bool {
         matches!(self, Self::Invited | Self::Ringing)

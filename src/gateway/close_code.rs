@@ -16,6 +16,10 @@ pub enum Close {
     TooSlow,
     /// A frame over the bound.
     TooBig,
+    /// It sends too much and does not heed refusals, or opens sessions too often.
+    RateLimited {
+        retry_after_ms: u64,
+    },
     /// The node leaves, or cannot serve now; come back after so many milliseconds.
     Restarting {
         retry_after_ms: u64,
@@ -37,6 +41,7 @@ impl Close {
             Self::Replaced => (4003, "replaced", None),
             Self::TooSlow => (4008, "too_slow", Some(1_000)),
             Self::TooBig => (4009, "too_big", Some(1_000)),
+            Self::RateLimited { retry_after_ms } => (4029, "rate_limited", Some(retry_after_ms)),
             Self::Restarting { retry_after_ms } => (1012, "restarting", Some(retry_after_ms)),
             Self::Protocol => (1002, "protocol_error", Some(5_000)),
         }

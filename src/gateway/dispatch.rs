@@ -149,6 +149,7 @@ fn with_media(answer: &Answer, media: &Media) -> Frame {
     let mut out = Writer::with_capacity(1024);
     match answer {
         Answer::Call(call) => out.raw("{\"call\":").raw(call.text()).field("media", media).raw("}"),
+        Answer::Lobby => out.raw("{\"lobby\":true}"),
         _ => out.raw("{}"),
     };
     out.done()

@@ -6,7 +6,10 @@ use dashmap::DashMap;
 use serde::Serialize;
 
 use super::{
+    address::TrustedProxies,
     auth::{Verifier, service::ServiceKeys},
+    headers::Hsts,
+    limits::Limits,
     socket::Socket,
 };
 use crate::{
@@ -23,7 +26,12 @@ pub struct Gateway {
     pub sockets: DashMap<SessionId, Arc<Socket>>,
     /// How long an idle client is left in peace.
     pub ping_interval: Duration,
-    /// Origins besides our own page's that may open a socket.
+    /// How much each user and address may ask for.
+    pub limits: Arc<Limits>,
+    /// Whose word on where a client is counts.
+    pub trusted_proxies: TrustedProxies,
+    pub hsts: Hsts,
+    /// Origins besides our own page's that may open a socket and read what REST answers.
     pub allowed_origins: Vec<String>,
     pub stun_urls: Vec<String>,
 }

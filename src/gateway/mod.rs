@@ -1,10 +1,14 @@
 //! The edge: turns bytes into commands and events into bytes, and decides nothing about calls.
 
+pub mod address;
 pub mod auth;
 pub mod close_code;
+pub mod cors;
 pub mod dispatch;
 pub mod edge;
+pub mod headers;
 pub mod heartbeat;
+pub mod limits;
 pub mod protocol;
 pub mod rest;
 pub mod session;

@@ -9,6 +9,8 @@ pub mod metrics;
 mod service;
 pub mod service_keys;
 
+use std::time::Duration;
+
 use actix_web::{
     HttpResponse, HttpResponseBuilder,
     dev::ServiceResponse,
@@ -18,6 +20,7 @@ use actix_web::{
 };
 use serde::Serialize;
 
+use super::limits::retry_after;
 use crate::wire::{ErrorCode, Refusal};
 
 /// The media type of RFC 9457.
@@ -50,7 +53,15 @@ pub fn problem(refusal: &Refusal) -> HttpResponse {
     if status == StatusCode::UNAUTHORIZED {
         response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
     }
-    response.body(serde_json::to_vec(&body).unwrap_or_default())
+    if refusal.code == ErrorCode::RateLimited {
+        // Whole seconds, and never before it is time.
+        let wait = retry_after(refusal).unwrap_or(Duration::from_secs(1));
+        response.insert_header((header::RETRY_AFTER, wait.as_millis().div_ceil(1000).max(1).to_string()));
+    }
+    let mut answer = response.body(serde_json::to_vec(&body).unwrap_or_default());
+    // For whoever sees the answer on its way out.
+    answer.extensions_mut().insert(refusal.code);
+    answer
 }
 
 /// The longest body of a request, but where more is said.

@@ -12,9 +12,11 @@ use actix_web_actors::ws::{self, WebsocketContext};
 use bytestring::ByteString;
 
 use super::{
+    address::ClientAddress,
     auth::{AuthError, Claims},
     close_code::Close,
     edge::Gateway,
+    limits::{Kind, Pace},
     protocol::{ClientFrame, MAX_FRAME_BYTES, Request},
     socket::{Out, Socket},
 };
@@ -43,6 +45,9 @@ const MAX_IN_FLIGHT: usize = 64;
 /// What the codec reads before it gives up. Above [`MAX_FRAME_BYTES`], so that a frame which is a little too large is
 /// read to its end and the client hears why it is closed.
 const CODEC_LIMIT: usize = 2 * MAX_FRAME_BYTES;
+/// How long a client that floods is asked to stay away. Shorter, and it is back before its quota is; longer punishes who
+/// comes from a client that has a fault.
+const FLOOD_REST: Duration = Duration::from_secs(10);
 /// How often attaching is tried at a user's actor that ends just then.
 const JOIN_ATTEMPTS: usize = 5;
 
@@ -90,9 +95,18 @@ impl Listed {
     }
 }
 
+/// Who is at the other end.
+pub struct Peer {
+    /// The connection itself; `None` where the server is not on TCP.
+    pub tcp: Option<Arc<std::net::TcpStream>>,
+    pub address: ClientAddress,
+}
+
 /// See the module.
 pub struct Session {
     gateway: Arc<Gateway>,
+    address: ClientAddress,
+    pace: Pace,
     socket: Arc<Socket>,
     listed: Listed,
     phase: Phase,
@@ -108,11 +122,11 @@ pub fn upgrade(
     request: &HttpRequest,
     payload: web::Payload,
     claims: Option<Claims>,
-    tcp: Option<Arc<std::net::TcpStream>>,
+    peer: Peer,
 ) -> Result<HttpResponse, actix_web::Error> {
     let id = SessionId::new(uuid::Uuid::new_v4().simple().to_string())
         .map_err(actix_web::error::ErrorInternalServerError)?;
-    let socket = Socket::new(id, tcp);
+    let socket = Socket::new(id, peer.tcp);
     let listed = Listed { gateway: gateway.clone(), socket: socket.clone(), membership: None };
     let phase = match claims {
         Some(claims) => {
@@ -121,7 +135,17 @@ pub fn upgrade(
         }
         None => Phase::Anonymous,
     };
-    let session = Session { gateway, socket, listed, phase, early: Vec::new(), in_flight: 0, partial: None };
+    let session = Session {
+        address: peer.address,
+        pace: Pace::default(),
+        gateway,
+        socket,
+        listed,
+        phase,
+        early: Vec::new(),
+        in_flight: 0,
+        partial: None,
+    };
     ws::WsResponseBuilder::new(session, request, payload).protocols(&["carillon.v1"]).frame_size(CODEC_LIMIT).start()
 }
 
@@ -135,6 +159,34 @@ impl Session {
             None => Frame::error_event(None, refusal),
         };
         self.socket.push(frame);
+    }
+
+    /// Refuses by a limit. Who goes on in spite of it is closed.
+    fn refuse_limited(&mut self, frame: Option<&ClientFrame<'_>>, refusal: &Refusal) {
+        // Closing already: a flood is not to be answered on and on.
+        if self.on_nuisance() {
+            self.refuse(frame, refusal);
+        }
+    }
+
+    /// One more of what a client that heeds refusals does not send. Whether it is still within the bound; if not, the
+    /// session is being closed.
+    fn on_nuisance(&mut self) -> bool {
+        if self.pace.nuisance(&self.gateway.limits).is_ok() {
+            return true;
+        }
+        if self.socket.closing_at.load(std::sync::atomic::Ordering::Relaxed) == 0 {
+            tracing::info!(session.id = %self.socket.id, "session floods");
+            self.gateway.limits.on_refused(Kind::Flood);
+        }
+        self.close_limited(FLOOD_REST);
+        false
+    }
+
+    /// Closes with 4029, behind what waits to be sent.
+    fn close_limited(&self, wait: Duration) {
+        let retry_after_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        self.socket.close_with(Close::RateLimited { retry_after_ms });
     }
 
     fn close(&mut self, close: Close, ctx: &mut Ctx) {
@@ -160,7 +212,7 @@ impl Session {
                     self.early.push(text);
                 } else {
                     let refusal = Refusal::new(ErrorCode::RateLimited, "too many commands before the session is ready");
-                    self.refuse(ClientFrame::parse(&text).ok().as_ref(), &refusal);
+                    self.refuse_limited(ClientFrame::parse(&text).ok().as_ref(), &refusal);
                 }
             }
             Phase::Anonymous | Phase::Authorized(_) => self.on_first(text, ctx),
@@ -171,7 +223,7 @@ impl Session {
     fn on_first(&mut self, text: ByteString, ctx: &mut Ctx) {
         let frame = match ClientFrame::parse(&text) {
             Ok(frame) => frame,
-            Err(refusal) => return self.refuse(None, &refusal),
+            Err(refusal) => return self.refuse_limited(None, &refusal),
         };
         if frame.event != "session:hello" {
             if let Phase::Authorized(claims) = &self.phase {
@@ -187,7 +239,7 @@ impl Session {
         match frame.request() {
             Ok(Request::Hello(hello)) => self.hello(&frame, hello, ctx),
             Ok(_) => {}
-            Err(refusal) => self.refuse(Some(&frame), &refusal),
+            Err(refusal) => self.refuse_limited(Some(&frame), &refusal),
         }
     }
 
@@ -197,7 +249,7 @@ impl Session {
                 self.partial = Some(Vec::new());
                 (bytes, false)
             }
-            Item::FirstBinary(_) => return self.refuse(None, &not_text()),
+            Item::FirstBinary(_) => return self.refuse_limited(None, &not_text()),
             Item::Continue(bytes) => (bytes, false),
             Item::Last(bytes) => (bytes, true),
         };
@@ -260,8 +312,12 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Session {
         match message {
             Ok(ws::Message::Text(text)) => self.on_text(text, ctx),
             Ok(ws::Message::Continuation(item)) => self.on_part(item, ctx),
-            Ok(ws::Message::Binary(_)) => self.refuse(None, &not_text()),
-            Ok(ws::Message::Ping(bytes)) => ctx.pong(&bytes),
+            Ok(ws::Message::Binary(_)) => self.refuse_limited(None, &not_text()),
+            Ok(ws::Message::Ping(bytes)) => {
+                if self.on_nuisance() {
+                    ctx.pong(&bytes);
+                }
+            }
             Ok(ws::Message::Pong(_) | ws::Message::Nop) => {}
             Ok(ws::Message::Close(reason)) => {
                 self.phase = Phase::Closing;

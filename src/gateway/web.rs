@@ -40,10 +40,8 @@ pub async fn serve(request: HttpRequest) -> HttpResponse {
         .insert_header((header::ETAG, tag))
         // A page of one version must not run with modules of another: ask each time, it costs a 304.
         .insert_header((header::CACHE_CONTROL, "no-cache"))
-        .insert_header((header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
-        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .insert_header((header::REFERRER_POLICY, "no-referrer"))
-        .insert_header(("Permissions-Policy", "camera=(self), microphone=(self), display-capture=(self)"));
+        // The other headers of a page are those of every answer, see `headers.rs`.
+        .insert_header((header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY));
     if unchanged { response.finish() } else { response.body(file.data.into_owned()) }
 }
 

@@ -7,10 +7,12 @@ use actix_web::{HttpRequest, HttpResponse, dev::Extensions, http::header, web};
 use socket2::SockRef;
 
 use super::{
+    address::ClientAddress,
     auth::{bearer, origin_allowed},
     edge::Gateway,
+    limits::Kind,
     rest::problem,
-    session::{self, auth_refusal},
+    session::{self, Peer, auth_refusal},
 };
 use crate::{
     clock,
@@ -60,6 +62,10 @@ pub async fn upgrade(
     if gateway.node.is_draining() {
         return Ok(problem(&Refusal::unavailable("the node is leaving; try another")));
     }
+    let address = ClientAddress::of(&request);
+    if let Err(refusal) = gateway.limits.by_address(Kind::Connect, address) {
+        return Ok(problem(&refusal));
+    }
     let claims = match text(header::AUTHORIZATION) {
         None => None,
         Some(value) => {
@@ -75,6 +81,10 @@ pub async fn upgrade(
             }
         }
     };
+    if let Some(Err(refusal)) = claims.as_ref().map(|claims| gateway.limits.by_user_alone(Kind::Connect, &claims.user))
+    {
+        return Ok(problem(&refusal));
+    }
     let tcp = request.conn_data::<Connection>().map(|connection| connection.0.clone());
-    session::upgrade(gateway.into_inner(), &request, payload, claims, tcp)
+    session::upgrade(gateway.into_inner(), &request, payload, claims, Peer { tcp, address })
 }

@@ -65,7 +65,7 @@ pub(super) fn derive(before: Option<&Call>, events: &[Recorded]) -> (Vec<Invitat
                     rings.begin(user, *seq, &created.initiator, *at, created.ring_deadline);
                 }
             }
-            Event::Invited { user, by, ring_deadline } => rings.begin(user, *seq, by, *at, Some(*ring_deadline)),
+            Event::Invited { user, by, ring_deadline, .. } => rings.begin(user, *seq, by, *at, Some(*ring_deadline)),
             Event::Accepted { user, device, .. } => rings.end(user, InvitationOutcome::Accepted, *at, Some(device)),
             Event::Declined { user, device, .. } => {
                 rings.end(user, InvitationOutcome::Declined, *at, device.as_ref());
@@ -138,8 +138,12 @@ mod tests {
 
     #[test]
     fn a_ring_that_begins_and_ends_in_one_commit_is_one_row() {
-        let invited =
-            Event::Invited { user: user("bob"), by: user("alice"), ring_deadline: Timestamp::from_millis(9000) };
+        let invited = Event::Invited {
+            user: user("bob"),
+            by: user("alice"),
+            ring_deadline: Timestamp::from_millis(9000),
+            transfer: false,
+        };
         let busy = Event::Busy { user: user("bob"), device: None };
         let (begun, answers) = derive(None, &[recorded(4, invited), recorded(5, busy)]);
         assert_eq!(begun.len(), 1);
@@ -149,8 +153,12 @@ mod tests {
 
     #[test]
     fn the_end_withdraws_rings_that_nobody_answered() {
-        let invited =
-            |name| Event::Invited { user: user(name), by: user("alice"), ring_deadline: Timestamp::from_millis(9000) };
+        let invited = |name| Event::Invited {
+            user: user(name),
+            by: user("alice"),
+            ring_deadline: Timestamp::from_millis(9000),
+            transfer: false,
+        };
         let missed = Event::Missed { user: user("bob") };
         let end = Event::Ended { status: CallStatus::Ended, reason: EndReason::Completed, by: None };
         let events = [invited("bob"), invited("carol"), missed, end];

@@ -142,13 +142,14 @@ impl Head<'_> {
                 out = self.open("call:created");
                 out.field("call", &self.call_object());
             }
-            Event::Invited { user, by, ring_deadline } if Some(user) == to => {
+            Event::Invited { user, by, ring_deadline, .. } if Some(user) == to => {
                 out = self.open("call:incoming");
                 out.field("from", by).field("ringDeadline", ring_deadline).field("call", &self.call_object());
             }
-            Event::Invited { user, by, ring_deadline } => {
+            Event::Invited { user, by, ring_deadline, transfer } => {
                 out = self.open("call:participant_invited");
                 out.field("userId", user).field("by", by).field("ringDeadline", ring_deadline);
+                out.optional("transfer", transfer.then_some(&true));
             }
             Event::Ringing { user, .. } => {
                 out = self.open("call:ringing");
@@ -207,6 +208,51 @@ impl Head<'_> {
             Event::Left { user, reason } => {
                 out = self.open("call:participant_left");
                 out.field("userId", user).field("reason", reason);
+            }
+            Event::RoleChanged { user, role, by } => {
+                out = self.open("call:participant_updated");
+                out.field("userId", user).raw(",\"changes\":{\"role\":").value(role).raw("}");
+                out.optional("by", by.as_ref());
+            }
+            Event::Kicked { user, by } => {
+                out = self.open("call:kicked");
+                out.field("userId", user).field("by", by);
+            }
+            Event::MuteRequested { users, track, by } => {
+                out = self.open("call:mute_requested");
+                out.field("userIds", users).field("track", track).field("by", by);
+            }
+            Event::LockChanged { locked, lobby, by } => {
+                out = self.open("call:state");
+                out.field("status", &self.call.status).field("locked", locked).field("lobby", lobby).field("by", by);
+            }
+            Event::LobbyWaiting { user, .. } => {
+                out = self.open("call:lobby_waiting");
+                out.field("userId", user);
+            }
+            Event::Admitted { user, by } => {
+                out = self.open("call:admitted");
+                out.field("userId", user).field("by", by);
+            }
+            Event::Denied { user, by } => {
+                out = self.open("call:denied");
+                out.field("userId", user).field("by", by);
+            }
+            Event::HandRaised { user, raised } => {
+                out = self.open("call:hand_raised");
+                out.field("userId", user).field("raised", raised);
+            }
+            Event::Held { user } => {
+                out = self.open("call:held");
+                out.field("userId", user);
+            }
+            Event::Resumed { user } => {
+                out = self.open("call:resumed");
+                out.field("userId", user);
+            }
+            Event::Transferred { by, to } => {
+                out = self.open("call:transferred");
+                out.field("userId", by).field("toUserId", to);
             }
             Event::Cancelled { by } => {
                 out = self.open("call:cancelled");

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
-import { CarillonClient, CarillonError, socketUrl } from "../../web/carillon-client.js";
+import { applyEvent, CarillonClient, CarillonError, socketUrl } from "../../web/carillon-client.js";
 
 /** A socket whose other end is the test. */
 class FakeSocket {
@@ -367,6 +367,21 @@ test("a page that was reloaded takes the next signal as it comes, and rings for 
   assert.equal(client.calls.get("c1").seq, 3);
   socket.say("call:cancelled", { callId: "c1", seq: 4, prev: 2, by: "bob" });
   assert.ok(events.includes("call:cancelled"));
+});
+
+test("the call object follows lobby, kick, lock and transfer", () => {
+  const call = { status: "active", locked: false, lobby: false, participants: [{ userId: "bob", status: "connecting" }] };
+  const status = (userId) => call.participants.find((one) => one.userId === userId)?.status;
+  applyEvent(call, "call:state", { status: "active", locked: true, lobby: true, by: "alice" });
+  assert.deepEqual([call.locked, call.lobby, status("bob")], [true, true, "connecting"]);
+  applyEvent(call, "call:lobby_waiting", { userId: "carol" });
+  assert.equal(status("carol"), "lobby");
+  applyEvent(call, "call:denied", { userId: "carol", by: "alice" });
+  assert.equal(status("carol"), "left");
+  applyEvent(call, "call:kicked", { userId: "bob", by: "alice" });
+  assert.equal(status("bob"), "kicked");
+  applyEvent(call, "call:transferred", { userId: "alice", toUserId: "dave" });
+  assert.equal(status("alice"), "left");
 });
 
 test("a call the node no longer knows ends here", async () => {

@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Every setting that outside programs rely on, besides OpenTelemetry's own.
-const SETTINGS: [&str; 33] = [
+const SETTINGS: [&str; 35] = [
     "CARILLON_LISTEN",
     "DATABASE_URL",
     "REDIS_URL",
@@ -27,6 +27,8 @@ const SETTINGS: [&str; 33] = [
     "CARILLON_DRAIN_SECS",
     "CARILLON_RECONNECT_SPREAD_SECS",
     "CARILLON_RATE_LIMITS",
+    "CARILLON_TRUSTED_PROXIES",
+    "CARILLON_HSTS",
     "CARILLON_PING_INTERVAL_SECS",
     "CARILLON_WORKERS",
     "CARILLON_DB_CONNECTIONS",

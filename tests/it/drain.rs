@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::faults::{expect_back, move_to};
 use crate::support::{
     TestClient, TestCluster,
     client::{Connect, Refused},
@@ -29,26 +30,6 @@ fn handed_to(cluster: &TestCluster, number: usize) -> usize {
 
 fn renegotiations(client: &TestClient) -> usize {
     client.history().iter().filter(|received| received.event == "call:renegotiate").count()
-}
-
-/// Has a device in a call go on at another node.
-async fn go_on_at(
-    cluster: &TestCluster,
-    number: usize,
-    mut mover: TestClient,
-    other: &TestClient,
-    call: &str,
-) -> TestClient {
-    mover.drop_connection().await;
-    other.expect_of("call:participant_reconnecting", call).await;
-    let mover = mover.resume(cluster.node(number)).await;
-    expect_back(other, &mover.user, call).await;
-    mover
-}
-
-async fn expect_back(client: &TestClient, user: &str, call: &str) {
-    let back = |e: &Value| e["callId"] == call && e["userId"] == user && e["changes"]["deviceId"].is_string();
-    client.expect("call:participant_updated", back).await;
 }
 
 /// Asserts that signals pass both ways.
@@ -86,7 +67,7 @@ async fn a_call_goes_to_the_node_where_its_people_are() {
     let alice = cluster.connect(0, "alice", "phone").await;
     let bob = cluster.connect(2, "bob", "phone").await;
     let call = alice.call_through(&bob).await;
-    let alice = go_on_at(&cluster, 2, alice, &bob, &call).await;
+    let alice = move_to(&cluster, 2, alice, &bob, &call).await;
     cluster.node_mut(0).terminate(LEAVE).await;
     assert_talk(&alice, &bob, &call).await;
     assert_eq!((1..4).map(|number| handed_to(&cluster, number)).collect::<Vec<_>>(), [0, 1, 0]);
@@ -98,7 +79,7 @@ async fn signals_in_a_stream_all_arrive_once_and_in_order_while_the_owner_leaves
     let alice = cluster.connect(0, "alice", "phone").await;
     let bob = cluster.connect(2, "bob", "phone").await;
     let call = alice.call_through(&bob).await;
-    let alice = go_on_at(&cluster, 1, alice, &bob, &call).await;
+    let alice = move_to(&cluster, 1, alice, &bob, &call).await;
     let count = 400;
     let sending = async {
         for number in 1000..1000 + count {

@@ -151,12 +151,13 @@ async fn held_calls_survive_a_node_that_is_killed_and_the_report_says_who_notice
     let [first, second, third] = &report["phases"].as_array().unwrap()[..] else { panic!("{report}") };
     let number = |value: &Value| value.as_u64().unwrap();
     // Two nodes: each call has a side on the one that died; and so has one idle connection.
-    assert_eq!((number(&second["callsAffected"]), number(&second["connectionsLost"])), (6, 6), "{report}");
+    assert_eq!(number(&second["connectionsLost"]), 6, "{report}");
     assert_eq!(number(&second["idleLost"]), 1, "{report}");
-    assert!(
-        number(&second["interruptionMs"]["count"]) >= 6 && number(&second["reconnectMs"]["count"]) == 6,
-        "{report}"
-    );
+    // A command that was on its way when the phase began, and was lost, counts to the phase before.
+    let both = |count: fn(&Value) -> u64| count(first) + count(second);
+    assert_eq!(both(|phase| phase["callsAffected"].as_u64().unwrap_or(0)), 6, "{report}");
+    assert!(both(|phase| phase["interruptionMs"]["count"].as_u64().unwrap_or(0)) >= 6, "{report}");
+    assert_eq!(number(&second["reconnectMs"]["count"]), 6, "{report}");
     for phase in [first, third] {
         assert_eq!(number(&phase["connectionsLost"]), 0, "{report}");
     }

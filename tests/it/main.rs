@@ -13,6 +13,7 @@
 )]
 #![allow(unsafe_code, reason = "signals to child processes, and what becomes of them with us")]
 
+mod authorization;
 mod browser;
 mod bus;
 mod calls_one_node;
@@ -25,12 +26,14 @@ mod fixtures;
 mod gateway;
 mod groups;
 mod idempotency;
+mod limits;
 mod load;
 mod ownership_model;
 mod panics;
 mod reminders;
 mod rest_calls;
 mod resume;
+mod roles;
 mod scenarios;
 mod slow_client;
 mod store;

@@ -27,6 +27,7 @@ async fn a_whole_call(on: On) {
     assert_eq!(started.location.as_deref(), Some(format!("/api/v1/calls/{call}").as_str()));
     assert_eq!(started.content_type, "application/json");
     assert_eq!(started.body["media"]["mode"], "p2p", "{started:?}");
+    assert_eq!(started.body["listen"], json!({"url": "/ws", "protocol": "carillon.v1"}), "{started:?}");
     listening[1].expect_of("call:incoming", &call).await;
     let about = || json!({"callId": call});
     assert_eq!(bob.must("call:ringing", about()).await, json!({}));

@@ -226,7 +226,13 @@ export class CallSession {
         if (theirs) this.mesh.remove(data.userId);
         else { this.#finish("completed"); return; }
         break;
-      case "call:mute_requested": if (data.track === "audio" || !data.track) this.setMuted(true); break;
+      case "call:transferred":
+        if (!theirs) { this.#finish("completed"); return; }
+        this.mesh.remove(data.userId);
+        break;
+      case "call:mute_requested":
+        if (data.track === "audio" && data.userIds?.includes(this.selfId)) this.setMuted(true);
+        break;
       case "call:state": this.#read(this.call ?? data); break;
       case "call:ended": this.#finish(outcomeOf(data, this)); return;
       case "call:signal": return;

@@ -12,7 +12,7 @@ use crate::{
     },
     clock,
     domain::{
-        By, Command, Prey,
+        By, Call, Command, ParticipantStatus, Prey, UserId,
         call::{
             decide,
             glare::{Clash, clash},
@@ -20,6 +20,11 @@ use crate::{
     },
     wire::{Refusal, render},
 };
+
+/// Whether the user waits to be let in.
+pub(super) fn waits(call: &Call, user: &UserId) -> bool {
+    call.participant(user).is_some_and(|p| p.status == ParticipantStatus::Lobby)
+}
 
 impl CallActor {
     pub(super) fn perform_ask(&mut self, request: Request, found: LookedUp, ctx: &mut Context<Self>) {
@@ -73,7 +78,7 @@ impl CallActor {
                 let at_this_device = self
                     .call
                     .participant(&caller.user)
-                    .is_some_and(|p| p.status.is_engaged() && p.device.as_ref() == Some(&caller.device));
+                    .is_some_and(|p| p.status.is_present() && p.device.as_ref() == Some(&caller.device));
                 if at_this_device {
                     self.link(&caller);
                     let back = Command::ConnectionBack { user: caller.user.clone(), device: caller.device.clone() };
@@ -84,7 +89,7 @@ impl CallActor {
                 }
             }
             Ask::Clash => match clash(&self.call, &caller.user, &caller.device) {
-                Clash::AlreadyIn => reply.send(Ok(self.call_answer())),
+                Clash::AlreadyIn => reply.send(Ok(self.answer_to(Some(&caller.user)))),
                 Clash::Separate => reply.send(Ok(Answer::Separate)),
                 Clash::Merge(merged) => {
                     let by =
@@ -152,7 +157,12 @@ impl CallActor {
     pub(super) fn is_at(&self, caller: &Caller) -> bool {
         self.call
             .participant(&caller.user)
-            .is_some_and(|p| p.status.is_engaged() && p.device.as_ref() == Some(&caller.device))
+            .is_some_and(|p| p.status.is_present() && p.device.as_ref() == Some(&caller.device))
+    }
+
+    /// The call, or that they wait to be let in.
+    pub(super) fn answer_to(&self, user: Option<&UserId>) -> Answer {
+        if user.is_some_and(|user| waits(&self.call, user)) { Answer::Lobby } else { self.call_answer() }
     }
 
     pub(super) fn call_answer(&self) -> Answer {

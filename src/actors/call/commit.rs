@@ -5,21 +5,26 @@ use std::{sync::Arc, time::Duration};
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use uuid::Uuid;
 
-use super::{CallActor, Caller, RETRY_TIMER, Reply, call_object, publish::Prepared, relay::Relay};
+use super::{CallActor, Caller, RETRY_TIMER, Reply, asks::waits, call_object, publish::Prepared, relay::Relay};
 use crate::{
     actors::{Answer, keyed},
     clock,
-    domain::{Call, Event, Recorded, Timestamp},
+    domain::{Call, Event, Recorded, Timestamp, UserId},
     store::{Commit, CommitOutcome, StoreError},
     wire::Refusal,
 };
 
 impl Reply {
     /// What the commit records of the answer to a command with a key: the answer is made before, to be the same.
-    fn keep(&mut self, kind: &str, after: &Call) -> Option<String> {
+    fn keep(&mut self, kind: &str, after: &Call, by: Option<&UserId>) -> Option<String> {
         let key = self.key?;
-        let first =
-            if keyed::answers_with_call(kind) { Answer::Call(call_object(after, clock::now())) } else { Answer::Done };
+        let first = if !keyed::answers_with_call(kind) {
+            Answer::Done
+        } else if by.is_some_and(|user| waits(after, user)) {
+            Answer::Lobby
+        } else {
+            Answer::Call(call_object(after, clock::now()))
+        };
         self.kept = Some(first.clone());
         key.record(&Ok(first))
     }
@@ -38,7 +43,8 @@ impl CallActor {
         ctx: &mut Context<Self>,
     ) {
         let prepared = Prepared::fold(&self.call, events, now);
-        let outcome = reply.as_mut().and_then(|reply| reply.keep(kind, &prepared.after));
+        let by = caller.as_ref().map(|caller| &caller.user);
+        let outcome = reply.as_mut().and_then(|reply| reply.keep(kind, &prepared.after, by));
         let commit = Commit {
             command: id.unwrap_or_else(Uuid::now_v7),
             node: self.node.id.clone(),
@@ -74,6 +80,7 @@ impl CallActor {
             Ok(CommitOutcome::Committed) => {
                 self.call = Arc::clone(&prepared.after);
                 self.history.append(&self.call.id, prepared.recorded.clone());
+                let asker = caller.as_ref().map(|caller| caller.user.clone());
                 if let Some(caller) = caller.filter(|c| self.is_at(c)) {
                     self.link_or_await(&caller, &prepared.recorded, ctx);
                 }
@@ -89,7 +96,7 @@ impl CallActor {
                 if let Some(mut reply) = reply {
                     let answer = match reply.kept.take() {
                         Some(first) => Answer::OnRecord(Box::new(Ok(first))),
-                        None => self.call_answer(),
+                        None => self.answer_to(asker.as_ref()),
                     };
                     reply.send(Ok(answer));
                 }

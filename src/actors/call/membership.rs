@@ -29,7 +29,8 @@ pub(in crate::actors) fn asked_for(call: &Call, user: &UserId, ask: &Ask) -> Vec
         return vec![user.clone()];
     }
     let Ask::Do(Command::Invite { users }) = bare(ask) else { return Vec::new() };
-    if is_absent(call, user) {
+    if !call.participant(user).is_some_and(|p| p.status.is_engaged()) {
+        // Who may not ask anybody in is refused for that.
         return Vec::new();
     }
     let mut seen = HashSet::new();

@@ -274,11 +274,12 @@ impl CallActor {
         let now = clock::now();
         match decide(&self.call, now, &self.node.rules, by, command) {
             Ok(events) if events.is_empty() => {
+                let asker = caller.as_ref().map(|caller| caller.user.clone());
                 if let Some(caller) = caller.filter(|c| self.is_at(c)) {
                     self.link(&caller);
                 }
                 if let Some(reply) = reply {
-                    reply.send(Ok(self.call_answer()));
+                    reply.send(Ok(self.answer_to(asker.as_ref())));
                 }
                 if matches!(command, Command::Tick) {
                     // The clock was put back since the timer was armed: the deadline is still to come.

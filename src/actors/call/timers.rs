@@ -72,8 +72,7 @@ impl CallActor {
             Some(link) => link.node != self.node.id && self.node.membership.is_gone(&link.node),
             None => self.all_have_spoken && !self.awaited.contains_key(user),
         };
-        let connected =
-            |p: &&Participant| matches!(p.status, ParticipantStatus::Connecting | ParticipantStatus::Joined);
+        let connected = |p: &&Participant| p.status.is_present() && p.status != ParticipantStatus::Reconnecting;
         let lost: Vec<Job> = (self.call.participants.iter().filter(connected).filter(|p| gone(&p.user)))
             .filter_map(|p| Some(Command::ConnectionLost { user: p.user.clone(), device: p.device.clone()? }))
             .map(Job::System)

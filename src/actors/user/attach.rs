@@ -26,6 +26,10 @@ const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// What a device has that was told nothing.
 const NOTHING: Resume = Resume { seq: 0, sig: Some(0) };
 
+/// How long a session that says hello waits for the owner of a call, before it is told what the store knows. Shorter, and
+/// a busy owner costs reads; longer, and who comes back after a node died sees nothing until its lease has run out.
+const OWNER_PATIENCE: Duration = Duration::from_secs(1);
+
 fn attach_later(session: SessionId, call: CallId, resume: Option<Resume>, ctx: &mut Context<UserActor>) {
     ctx.run_later(ASK_AGAIN, move |actor, ctx| actor.attach_late(session, call, resume, ctx));
 }
@@ -147,8 +151,20 @@ async fn attach(
     }
     wanted.extend(resume.into_iter().map(|(call, has)| (call, Some(has))));
     let asked = wanted.into_iter().map(|(call, resume)| {
-        let answer = node.ask(&call, caller.clone(), Ask::Attach { resume });
-        async move { (call, resume, answer.await) }
+        let (node, caller) = (&node, &caller);
+        let mut answer = node.ask(&call, caller.clone(), Ask::Attach { resume });
+        async move {
+            let answered = match tokio::time::timeout(OWNER_PATIENCE, &mut answer).await {
+                Ok(answered) => answered,
+                Err(_) => {
+                    // It may have died just now. The question goes on: the next owner hears of the device by it.
+                    node.spawn(async move { drop(answer.await) });
+                    let late = Refusal::unavailable("the call's owner does not answer");
+                    node.read_call(&call, Some(caller), Ask::Attach { resume }, late).await
+                }
+            };
+            (call, resume, answered)
+        }
     });
     let mut found = Found { attached: Vec::new(), refused: Vec::new() };
     for (call, resume, answer) in join_all(asked).await {

@@ -91,15 +91,18 @@ impl UserActor {
         if rings && tracked.suppressed {
             self.tell_busy(delivery.call.clone());
         }
-        self.hand_on(&delivery);
+        let reaches = delivery.items.last().map_or(0, |item| item.seq);
+        self.hand_on(&delivery, reaches);
         if committed {
             self.doubt_this_node(ctx);
         }
     }
 
-    /// Hands the items on that were not handed on before.
-    fn hand_on(&mut self, delivery: &Delivery) {
+    /// Hands the items on that were not handed on before. `reaches`: how far the call had come when this was said. What is
+    /// older than what was heard by another way says nothing of where the user stands now.
+    fn hand_on(&mut self, delivery: &Delivery, reaches: u64) {
         let Some(tracked) = self.calls.get_mut(&delivery.call) else { return };
+        let newest = delivery.epoch >= tracked.epoch && reaches >= tracked.seq;
         tracked.epoch = tracked.epoch.max(delivery.epoch);
         for item in &delivery.items {
             if item.seq <= tracked.seq {
@@ -109,6 +112,9 @@ impl UserActor {
             if !tracked.suppressed {
                 push(&mut self.members, &delivery.call, item);
             }
+        }
+        if !newest {
+            return;
         }
         tracked.standing = delivery.standing.clone();
         self.node.directory.follow(&delivery.call, &delivery.owner, &self.user);
@@ -147,7 +153,7 @@ impl UserActor {
                         // they are told of it may have come while the question was under way.
                         let tracked = actor.calls.get_mut(&call);
                         for delivery in tracked.and_then(|tracked| tracked.repairing.take()).unwrap_or_default() {
-                            actor.hand_on(&delivery);
+                            actor.hand_on(&delivery, 0);
                         }
                         return actor.forget(&call);
                     }
@@ -189,7 +195,7 @@ impl UserActor {
             let told = self.members.iter().filter(|member| !tracked.suppressed && attached(member));
             told.for_each(|member| member.outbox.push(snapshot.clone()));
         }
-        let Missed { epoch, owner, standing, items, .. } = missed;
+        let Missed { seq, epoch, owner, standing, items, .. } = missed;
         let rings = items.iter().any(|item| item.rings && item.seq > tracked.seq);
         if rings && standing == Standing::Rung && self.is_busy(call) {
             if let Some(tracked) = self.calls.get_mut(call) {
@@ -197,7 +203,7 @@ impl UserActor {
             }
             self.tell_busy(call.clone());
         }
-        self.hand_on(&Delivery { call: call.clone(), epoch, owner, items, standing, unlinked: false });
+        self.hand_on(&Delivery { call: call.clone(), epoch, owner, items, standing, unlinked: false }, seq);
         for delivery in waiting {
             self.on_delivery(delivery, ctx);
         }

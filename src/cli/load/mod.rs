@@ -46,6 +46,8 @@ pub enum Mode {
 
 /// Drives a running cluster over its public protocol, and prints latencies, throughput, errors and what the servers used.
 ///
+/// The nodes need CARILLON_RATE_LIMITS=off, or the load, which is one address, measures their limits.
+///
 /// Exit code 0: done; 1: more errors than --max-error-rate, or the run was not possible; in the mode `hold`: anything was lost.
 #[derive(Clone, Debug, clap::Args)]
 pub struct LoadArgs {

@@ -2,13 +2,13 @@
 //!
 //! An empty list is a success that changes nothing: the command was a repetition, or had been overtaken.
 
-use super::{Call, CallStatus, ending::conclude, ending::status_for, evolve, sweeping, timers};
+use super::{Call, CallStatus, ending::conclude, ending::status_for, evolve, moderation, sweeping, timers, transfer};
 use crate::domain::{
-    By, Command, DeviceId, EndReason, Event, Participant, ParticipantStatus, Recorded, Rejection, Role, Rules, Start,
-    Timestamp, UserId, command::MAX_RING_TIMEOUT, command::MAX_RINGING_DEVICES, event::Created,
+    By, Command, DeviceId, EndReason, Event, Opaque, Participant, ParticipantStatus, Recorded, Rejection, Role, Rules,
+    Start, Timestamp, UserId, command::MAX_RING_TIMEOUT, command::MAX_RINGING_DEVICES, event::Created,
 };
 
-type Decision = Result<Vec<Event>, Rejection>;
+pub(super) type Decision = Result<Vec<Event>, Rejection>;
 
 /// The events that open a call.
 pub fn start(start: &Start, now: Timestamp, rules: &Rules) -> Decision {
@@ -78,11 +78,13 @@ fn with_the_end(call: &Call, now: Timestamp, author: Option<&UserId>, mut events
     for event in &events {
         let seq = next.seq + 1;
         evolve(&mut next, &Recorded { seq, at: now, event: event.clone() });
-        if let Event::Left { reason, .. } = event {
-            last_leave = Some(*reason);
+        match event {
+            Event::Left { reason, .. } => last_leave = Some(*reason),
+            Event::Kicked { .. } => last_leave = Some(EndReason::Kicked),
+            _ => {}
         }
     }
-    events.extend(conclude(&next, author, last_leave));
+    events.extend(conclude(&next, author, last_leave).or_else(|| moderation::succession(&next)));
     events
 }
 
@@ -116,17 +118,9 @@ fn by_user(
                 Err(Rejection::WrongState("you started this call"))
             }
         }
-        Command::Accept { answer } if rung => {
-            has_room(call)?;
-            let deadline = now + rules.connect_timeout;
-            let mut events =
-                vec![Event::Accepted { user: user.clone(), device: device.clone(), answer: answer.clone(), deadline }];
-            if answer.is_some() && call.offer.is_some() {
-                events.push(Event::Connected { users: vec![user] });
-            }
-            Ok(events)
-        }
+        Command::Accept { answer } if rung => accept(call, now, rules, &user, device, answer.as_ref()),
         Command::Accept { .. } if here => back(call, now, rules, &user, device),
+        Command::Accept { .. } if status == Some(ParticipantStatus::Kicked) && !over => Err(Rejection::Forbidden),
         Command::Accept { .. } => not_rung_any_more(over, engaged, here),
         Command::Decline { reason } if rung => {
             Ok(vec![Event::Declined { user, device: Some(device.clone()), reason: reason.clone() }])
@@ -149,6 +143,9 @@ fn by_user(
         Command::Leave if engaged && nobody_else_came(call, &user) => Ok(cancelled(user)),
         Command::Leave if engaged => Ok(vec![Event::Left { user, reason: EndReason::Completed }]),
         Command::Leave if rung => Ok(vec![Event::Declined { user, device: Some(device.clone()), reason: None }]),
+        Command::Leave if status == Some(ParticipantStatus::Lobby) => {
+            Ok(vec![Event::Left { user, reason: EndReason::Completed }])
+        }
         Command::Leave if status.is_some() => Ok(vec![]),
         Command::Leave => Err(Rejection::NotParticipant),
         Command::End { .. } if over => Ok(vec![]),
@@ -165,6 +162,37 @@ fn by_user(
             let change = Event::MediaChanged { user, audio: *audio, video: *video, screen: *screen };
             Ok(if differs { vec![change] } else { vec![] })
         }
+        Command::Kick { user: kicked }
+            if over
+                && me.is_some_and(|p| p.role != Role::Participant)
+                && call.is_in(kicked, |status| status == ParticipantStatus::Kicked) =>
+        {
+            Ok(vec![])
+        }
+        Command::Role { .. }
+        | Command::Kick { .. }
+        | Command::Mute { .. }
+        | Command::Lock { .. }
+        | Command::Admit { .. }
+        | Command::Deny { .. }
+        | Command::RaiseHand { .. }
+        | Command::Hold
+        | Command::Resume
+        | Command::Transfer { .. }
+            if over =>
+        {
+            Err(Rejection::AlreadyEnded)
+        }
+        Command::RaiseHand { raised } => Ok(moderation::raise_hand(in_it(me)?, *raised)),
+        Command::Hold => transfer::hold(call, in_it(me)?, true),
+        Command::Resume => transfer::hold(call, in_it(me)?, false),
+        Command::Transfer { to } => transfer::transfer(call, now, rules, in_it(me)?, to),
+        Command::Role { .. }
+        | Command::Kick { .. }
+        | Command::Mute { .. }
+        | Command::Lock { .. }
+        | Command::Admit { .. }
+        | Command::Deny { .. } => moderation::moderate(call, now, rules, in_it(me)?, command),
         Command::Connected { .. }
         | Command::Unreachable { .. }
         | Command::BusyElsewhere { .. }
@@ -174,6 +202,34 @@ fn by_user(
         | Command::Tick
         | Command::Sweep(_) => Err(Rejection::Forbidden),
     }
+}
+
+/// The asker's part, if they are in the call.
+fn in_it(me: Option<&Participant>) -> Result<&Participant, Rejection> {
+    me.filter(|p| p.status.is_engaged()).ok_or(Rejection::NotParticipant)
+}
+
+fn accept(
+    call: &Call,
+    now: Timestamp,
+    rules: &Rules,
+    user: &UserId,
+    device: &DeviceId,
+    answer: Option<&Opaque>,
+) -> Decision {
+    let transferred = transfer::completed(call, user);
+    if transferred.is_none() {
+        has_room(call)?;
+    }
+    let deadline = now + rules.connect_timeout;
+    let (user, device) = (user.clone(), device.clone());
+    let mut events = vec![Event::Accepted { user: user.clone(), device, answer: answer.cloned(), deadline }];
+    // The offer that the call began with was not made for who takes another's place.
+    if answer.is_some() && call.offer.is_some() && transferred.is_none() {
+        events.push(Event::Connected { users: vec![user] });
+    }
+    events.extend(transferred);
+    Ok(events)
 }
 
 fn by_system(call: &Call, now: Timestamp, rules: &Rules, command: &Command) -> Decision {
@@ -200,7 +256,17 @@ fn by_system(call: &Call, now: Timestamp, rules: &Rules, command: &Command) -> D
                     && p.device.as_ref() == Some(device)
             });
             let deadline = now + rules.reconnect_grace;
-            if lost { vec![Event::Reconnecting { user: user.clone(), deadline }] } else { vec![] }
+            let waited = call
+                .participant(user)
+                .is_some_and(|p| p.status == ParticipantStatus::Lobby && p.device.as_ref() == Some(device));
+            if waited {
+                // Who waits outside has nothing to lose but their place.
+                vec![Event::Left { user: user.clone(), reason: EndReason::ConnectionLost }]
+            } else if lost {
+                vec![Event::Reconnecting { user: user.clone(), deadline }]
+            } else {
+                vec![]
+            }
         }
         Command::ConnectionBack { user, device } => {
             let here = call.participant(user).is_some_and(|p| p.device.as_ref() == Some(device));
@@ -266,24 +332,30 @@ fn join(call: &Call, now: Timestamp, rules: &Rules, user: &UserId, device: &Devi
         return Err(Rejection::AlreadyEnded);
     }
     let deadline = now + rules.connect_timeout;
-    let enters = |event| {
+    let in_charge = call.participant(user).is_some_and(|p| p.role != Role::Participant);
+    let enters = |event, waits| {
+        if call.lobby && !in_charge {
+            return Ok(vec![waits]);
+        }
         has_room(call)?;
-        if call.locked { Err(Rejection::CallLocked) } else { Ok(vec![event]) }
+        if call.locked && !in_charge { Err(Rejection::CallLocked) } else { Ok(vec![event]) }
     };
     let (user, device) = (user.clone(), device.clone());
     match call.participant(&user) {
-        Some(p) if p.status.is_rung() => {
-            has_room(call)?;
-            Ok(vec![Event::Accepted { user, device, answer: None, deadline }])
-        }
+        Some(p) if p.status.is_rung() => accept(call, now, rules, &user, &device, None),
         Some(p) if p.status.is_engaged() && p.device.as_ref() == Some(&device) => {
             back(call, now, rules, &user, &device)
         }
         Some(p) if p.status.is_engaged() => Ok(vec![Event::Moved { user, device }]),
         Some(p) if p.status == ParticipantStatus::Kicked => Err(Rejection::Forbidden),
-        Some(p) if p.status == ParticipantStatus::Lobby => Ok(vec![]),
+        Some(p) if p.status == ParticipantStatus::Lobby && p.device.as_ref() == Some(&device) => Ok(vec![]),
+        // At another of their devices; their place stays.
+        Some(p) if p.status == ParticipantStatus::Lobby => Ok(vec![Event::LobbyWaiting { user, device }]),
         Some(_) if !call.is_group => Err(Rejection::WrongState("it does not ring you")),
-        _ => enters(Event::Joined { user, device, deadline }),
+        _ => {
+            let waits = Event::LobbyWaiting { user: user.clone(), device: device.clone() };
+            enters(Event::Joined { user, device, deadline }, waits)
+        }
     }
 }
 
@@ -300,6 +372,9 @@ fn end(
     if !call.is_group && rung {
         return Ok(vec![Event::Declined { user: user.clone(), device: Some(device.clone()), reason: None }]);
     }
+    if !call.is_group && call.is_in(user, |status| status == ParticipantStatus::Declined) {
+        return Ok(vec![]);
+    }
     if !(in_charge || (!call.is_group && engaged)) {
         return Err(if engaged || rung { Rejection::Forbidden } else { Rejection::NotParticipant });
     }
@@ -315,6 +390,11 @@ fn invite(call: &Call, now: Timestamp, rules: &Rules, by: &UserId, users: &[User
     if call.locked && role == Some(Role::Participant) {
         return Err(Rejection::CallLocked);
     }
+    let kicked = |user: &UserId| call.is_in(user, |status| status == ParticipantStatus::Kicked);
+    if role == Some(Role::Participant) && users.iter().any(kicked) {
+        // Who was sent away comes back only by who may send away.
+        return Err(Rejection::Forbidden);
+    }
     let absent = |user: &&UserId| call.participant(user).is_none_or(|p| p.status.is_final());
     let taken = call.participants.iter().filter(|p| !p.status.is_final()).count();
     let mut invitees: Vec<&UserId> = Vec::new();
@@ -328,5 +408,8 @@ fn invite(call: &Call, now: Timestamp, rules: &Rules, by: &UserId, users: &[User
         }
     }
     let ring_deadline = now + rules.ring_timeout;
-    Ok(invitees.into_iter().map(|user| Event::Invited { user: user.clone(), by: by.clone(), ring_deadline }).collect())
+    Ok(invitees
+        .into_iter()
+        .map(|user| Event::Invited { user: user.clone(), by: by.clone(), ring_deadline, transfer: false })
+        .collect())
 }

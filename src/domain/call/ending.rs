@@ -15,7 +15,10 @@ pub(super) fn conclude(call: &Call, by: Option<&UserId>, last_leave: Option<EndR
     let rung = call.rung().count();
     let started = call.started_at.is_some();
     let nobody = engaged == 0;
-    let alone_in_a_pair = !call.is_group && engaged < 2 && rung == 0;
+    // Who transfers a call has nobody left to transfer when the other side goes.
+    let nobody_to_transfer =
+        call.transfer.as_ref().is_some_and(|transfer| call.engaged().all(|p| p.user == transfer.by));
+    let alone_in_a_pair = !call.is_group && engaged < 2 && (rung == 0 || nobody_to_transfer);
     let nobody_answered = !started && rung == 0 && call.ringing_at.is_some();
     let (status, reason) = if started && (nobody || alone_in_a_pair) {
         (CallStatus::Ended, last_leave.unwrap_or(EndReason::Completed))
@@ -32,7 +35,10 @@ pub(super) fn conclude(call: &Call, by: Option<&UserId>, last_leave: Option<EndR
 /// Nobody took up the call: one who declined counts for more than one who was busy, and that more than silence.
 fn outcome_of_the_rings(call: &Call) -> (CallStatus, EndReason) {
     let any = |status| call.participants.iter().any(|p| p.status == status);
-    if any(ParticipantStatus::Declined) {
+    if call.participants.iter().filter(|p| p.invited_by.is_some()).all(|p| p.status == ParticipantStatus::Kicked) {
+        // Whoever rang them took it back.
+        (CallStatus::Cancelled, EndReason::Cancelled)
+    } else if any(ParticipantStatus::Declined) {
         (CallStatus::Declined, EndReason::Declined)
     } else if any(ParticipantStatus::Busy) {
         (CallStatus::Busy, EndReason::Busy)

@@ -1,9 +1,10 @@
 //! How one event changes a call. Also how a call is rebuilt from its history, so it never refuses: an event that is
 //! in the history has happened.
 
-use super::{Audience, Call, CallStatus, End};
+use super::{Audience, Call, CallStatus, End, Transfer};
 use crate::domain::{
-    CallId, DeviceId, Event, Participant, ParticipantStatus, Recorded, Role, Timestamp, UserId, event::Created,
+    CallId, DeviceId, EndReason, Event, Participant, ParticipantStatus, Recorded, Role, Timestamp, UserId,
+    event::Created,
 };
 
 impl Call {
@@ -50,6 +51,7 @@ impl Call {
             max_participants: created.max_participants,
             locked: false,
             lobby: false,
+            transfer: None,
             created_at: at,
             ringing_at: rings.then_some(at),
             started_at: None,
@@ -85,8 +87,24 @@ impl Call {
         if matches!(self.status, CallStatus::Initiating | CallStatus::Waiting | CallStatus::Ringing) {
             self.status = CallStatus::Connecting;
         }
-        self.is_group |= self.engaged().count() > 2;
+        // Between accepting a transfer and its completion there are three for no time at all.
+        let transferred = self.transfer.as_ref().is_some_and(|transfer| transfer.to == *user);
+        self.is_group |= self.engaged().count() > 2 && !transferred;
         self.peak_participants = self.peak_participants.max(u32::try_from(self.engaged().count()).unwrap_or(u32::MAX));
+    }
+
+    fn wait(&mut self, user: &UserId, device: &DeviceId, at: Timestamp) {
+        if self.participant(user).is_none() {
+            let mut newcomer = Participant::new(user.clone(), Role::Participant, ParticipantStatus::Lobby, at);
+            newcomer.last_seq = self.group_seq;
+            self.participants.push(newcomer);
+        }
+        if let Some(p) = self.participant_mut(user) {
+            p.earlier_stays = p.duration(at);
+            (p.joined_at, p.left_at, p.leave_reason) = (None, None, None);
+            p.status = ParticipantStatus::Lobby;
+            p.device = Some(device.clone());
+        }
     }
 
     fn settle(&mut self, user: &UserId, status: ParticipantStatus, at: Timestamp) -> Option<&mut Participant> {
@@ -96,7 +114,9 @@ impl Call {
         }
         p.status = status;
         p.deadline = None;
-        Some(p)
+        (p.hand_raised, p.held) = (false, false);
+        self.transfer.take_if(|transfer| transfer.to == *user);
+        self.participant_mut(user)
     }
 }
 
@@ -132,7 +152,12 @@ pub fn evolve(call: &mut Call, recorded: &Recorded) -> Audience {
         Event::Missed { user } => {
             call.settle(user, ParticipantStatus::Missed, at);
         }
-        Event::Invited { user, by, ring_deadline } => invite(call, user, by, *ring_deadline, at),
+        Event::Invited { user, by, ring_deadline, transfer } => {
+            if *transfer {
+                call.transfer = Some(Transfer { by: by.clone(), to: user.clone() });
+            }
+            invite(call, user, by, *ring_deadline, at);
+        }
         Event::Moved { user, device } => {
             if let Some(p) = call.participant_mut(user) {
                 p.device = Some(device.clone());
@@ -177,14 +202,57 @@ pub fn evolve(call: &mut Call, recorded: &Recorded) -> Audience {
                 p.leave_reason = Some(*reason);
             }
         }
-        Event::Cancelled { .. } => {}
+        Event::RoleChanged { user, role, .. } => {
+            if *role == Role::Host {
+                // One host at a time; who was it before stays in charge of all else.
+                for p in call.participants.iter_mut().filter(|p| p.role == Role::Host) {
+                    p.role = Role::Cohost;
+                }
+            }
+            if let Some(p) = call.participant_mut(user) {
+                p.role = *role;
+            }
+        }
+        Event::Kicked { user, .. } => {
+            if let Some(p) = call.settle(user, ParticipantStatus::Kicked, at) {
+                p.leave_reason = Some(EndReason::Kicked);
+                p.role = Role::Participant;
+            }
+        }
+        Event::LockChanged { locked, lobby, .. } => (call.locked, call.lobby) = (*locked, *lobby),
+        Event::LobbyWaiting { user, device } => call.wait(user, device, at),
+        Event::Denied { user, .. } => {
+            if let Some(p) = call.settle(user, ParticipantStatus::Left, at) {
+                p.leave_reason = Some(EndReason::Declined);
+            }
+        }
+        Event::HandRaised { user, raised } => {
+            if let Some(p) = call.participant_mut(user) {
+                p.hand_raised = *raised;
+            }
+        }
+        Event::Held { user } | Event::Resumed { user } => {
+            if let Some(p) = call.participant_mut(user) {
+                p.held = matches!(recorded.event, Event::Held { .. });
+            }
+        }
+        Event::Transferred { by, .. } => {
+            call.transfer = None;
+            if call.is_in(by, ParticipantStatus::is_engaged)
+                && let Some(p) = call.settle(by, ParticipantStatus::Left, at)
+            {
+                p.leave_reason = Some(EndReason::Completed);
+            }
+        }
+        Event::Admitted { .. } | Event::MuteRequested { .. } | Event::Cancelled { .. } => {}
         Event::Ended { status, reason, by } => {
             call.status = *status;
             call.end = Some(End { reason: *reason, by: by.clone(), at });
+            call.transfer = None;
             for p in &mut call.participants {
-                if p.status.is_engaged() {
+                if p.status.is_present() {
+                    p.left_at = p.status.is_engaged().then_some(at);
                     p.status = ParticipantStatus::Left;
-                    p.left_at = Some(at);
                     p.leave_reason = Some(*reason);
                 } else if !p.status.is_final() {
                     p.status = ParticipantStatus::Missed;
@@ -225,5 +293,6 @@ fn invite(call: &mut Call, user: &UserId, by: &UserId, ring_deadline: Timestamp,
         p.deadline = Some(ring_deadline);
         p.unreachable = false;
     }
-    call.is_group |= call.participants.iter().filter(|p| !p.status.is_final()).count() > 2;
+    let transferred = call.transfer.as_ref().is_some_and(|transfer| transfer.to == *user);
+    call.is_group |= call.participants.iter().filter(|p| !p.status.is_final()).count() > 2 && !transferred;
 }

@@ -2,7 +2,7 @@
 //! call in debug builds.
 
 use super::{Call, CallStatus};
-use crate::domain::{Event, ParticipantStatus, Recorded};
+use crate::domain::{Event, ParticipantStatus, Recorded, Role};
 
 /// An invariant that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,6 +31,10 @@ pub enum Violation {
     StartedMeansUnderWay,
     #[error("a call of two goes on with one")]
     NobodyAloneInAPair,
+    #[error("{0} hosts are in the call")]
+    OneHost(usize),
+    #[error("somebody waits in a lobby without a device")]
+    WaitingMeansADevice,
     #[error("a call is still initiating after its first event")]
     NeverInitiating,
 }
@@ -69,6 +73,13 @@ pub fn check(call: &Call, history: &[Recorded]) -> Result<(), Violation> {
             return Err(Violation::WaitingMeansDeadline);
         }
     }
+    let hosts = call.engaged().filter(|p| p.role == Role::Host).count();
+    if !call.status.is_final() && hosts != 1 {
+        return Err(Violation::OneHost(hosts));
+    }
+    if call.participants.iter().any(|p| p.status.is_present() && p.device.is_none()) {
+        return Err(Violation::WaitingMeansADevice);
+    }
     if call.engaged().count() > call.max_participants as usize {
         return Err(Violation::Room);
     }
@@ -77,7 +88,9 @@ pub fn check(call: &Call, history: &[Recorded]) -> Result<(), Violation> {
         return Err(Violation::SomebodyOrADeadline);
     }
     let started = call.started_at.is_some();
-    if !call.status.is_final() && started && !call.is_group && call.engaged().count() != 2 {
+    // Who asked for a transfer may go before it is taken up.
+    let waits = call.transfer.as_ref().is_some_and(|transfer| !call.is_in(&transfer.by, ParticipantStatus::is_engaged));
+    if !call.status.is_final() && started && !call.is_group && call.engaged().count() != if waits { 1 } else { 2 } {
         return Err(Violation::NobodyAloneInAPair);
     }
     match call.status {

@@ -6,8 +6,10 @@ mod ending;
 mod evolve;
 pub mod glare;
 mod invariants;
+mod moderation;
 mod sweeping;
 mod timers;
+mod transfer;
 
 use std::time::Duration;
 
@@ -17,6 +19,7 @@ pub use audience::{Audience, Heard};
 pub use decide::{decide, is_absent, start};
 pub use evolve::evolve;
 pub use invariants::{Violation, check};
+pub use transfer::Transfer;
 
 use super::{CallId, GroupId, Opaque, Participant, ParticipantStatus, Timestamp, UserId};
 
@@ -114,6 +117,7 @@ pub struct Call {
     pub max_participants: u32,
     pub locked: bool,
     pub lobby: bool,
+    pub transfer: Option<Transfer>,
     pub created_at: Timestamp,
     pub ringing_at: Option<Timestamp>,
     /// When the second person came in: what the duration counts from.

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::{MAX_METADATA_BYTES, MAX_PAYLOAD_BYTES, MAX_PRESENCE, MAX_RESUME, MAX_TEXT_CHARS, wrong};
 use crate::{
     actors::{Ask, SignalKind, messages::Resume},
-    domain::{CallId, CallType, Command, DeviceId, EndReason, GroupId, Opaque, UserId},
+    domain::{CallId, CallType, Command, DeviceId, EndReason, GroupId, Opaque, Role, Track, UserId},
     wire::{ErrorCode, Frame, Refusal},
 };
 
@@ -43,7 +43,7 @@ const fn only(event: &'static str, takes_key: bool, read: fn(Data<'_>) -> Result
 }
 
 /// All commands; what comes most often stands first.
-static COMMANDS: [Spec; 21] = [
+static COMMANDS: [Spec; 31] = [
     act("call:signal", "signal", signal),
     only("call:start", true, start),
     act("call:ringing", "ringing", |data| data.plain(Command::Ringing, ReplyShape::Empty)),
@@ -79,6 +79,40 @@ static COMMANDS: [Spec; 21] = [
     only("call:media", true, |data| {
         let MediaData { call_id, audio, video, screen } = data.of()?;
         ask(call_id, Command::Media { audio, video, screen }, ReplyShape::Empty)
+    }),
+    act("call:kick", "kick", |data| {
+        data.of()
+            .and_then(|OneUser { call_id, user_id }| ask(call_id, Command::Kick { user: user_id }, ReplyShape::Empty))
+    }),
+    act("call:mute", "mute", |data| {
+        let MuteData { call_id, user_id, track } = data.of()?;
+        ask(call_id, Command::Mute { user: user_id, track }, ReplyShape::Empty)
+    }),
+    act("call:lock", "lock", |data| {
+        let LockData { call_id, locked, lobby } = data.of()?;
+        ask(call_id, Command::Lock { locked, lobby }, ReplyShape::Empty)
+    }),
+    act("call:admit", "admit", |data| {
+        data.of()
+            .and_then(|OneUser { call_id, user_id }| ask(call_id, Command::Admit { user: user_id }, ReplyShape::Empty))
+    }),
+    act("call:deny", "deny", |data| {
+        data.of()
+            .and_then(|OneUser { call_id, user_id }| ask(call_id, Command::Deny { user: user_id }, ReplyShape::Empty))
+    }),
+    act("call:role", "role", |data| {
+        let RoleData { call_id, user_id, role } = data.of()?;
+        ask(call_id, Command::Role { user: user_id, role }, ReplyShape::Empty)
+    }),
+    act("call:raise_hand", "raise_hand", |data| {
+        let HandData { call_id, raised } = data.of()?;
+        ask(call_id, Command::RaiseHand { raised }, ReplyShape::Empty)
+    }),
+    act("call:hold", "hold", |data| data.plain(Command::Hold, ReplyShape::Empty)),
+    act("call:resume", "resume", |data| data.plain(Command::Resume, ReplyShape::Empty)),
+    act("call:transfer", "transfer", |data| {
+        let TransferData { call_id, to_user_id } = data.of()?;
+        ask(call_id, Command::Transfer { to: to_user_id }, ReplyShape::Call)
     }),
     act("call:token", "token", |data| {
         data.of().map(|OnlyCall { call_id }| Request::Call { call: call_id, ask: Ask::Get, reply: ReplyShape::Media })
@@ -254,6 +288,52 @@ struct MediaData {
     audio: Option<bool>,
     video: Option<bool>,
     screen: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct OneUser {
+    call_id: CallId,
+    user_id: UserId,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct MuteData {
+    call_id: CallId,
+    /// Absent: everybody else.
+    user_id: Option<UserId>,
+    track: Track,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LockData {
+    call_id: CallId,
+    locked: bool,
+    lobby: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RoleData {
+    call_id: CallId,
+    user_id: UserId,
+    role: Role,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct HandData {
+    call_id: CallId,
+    raised: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TransferData {
+    call_id: CallId,
+    to_user_id: UserId,
 }
 
 #[derive(Deserialize)]

@@ -8,17 +8,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use serde::Deserialize;
-use serde_json::{Value, value::RawValue};
+use serde_json::{Map, Value, value::RawValue};
 use tokio::sync::oneshot;
 
 use crate::{
     actors::{Caller, CloseCause, Outbox, keyed::CommandKey, messages::Receipt},
     clock,
-    domain::{CallId, DeviceId, SessionId, UserId},
+    domain::{CallId, DeviceId, Role, SessionId, UserId},
     gateway::{
         Gateway,
+        address::ClientAddress,
         auth::bearer,
         dispatch::{self, Pending},
+        limits::Kind,
         protocol::{IdempotencyKey, MAX_FRAME_BYTES, Request, SignalData, Spec, by_action, by_event, key_for},
         session::auth_refusal,
     },
@@ -60,6 +62,8 @@ async fn read(
     body: &[u8],
 ) -> Result<Sent, Refusal> {
     let user = user(http, gateway).await?;
+    let kind = Kind::of_request(spec.event, http.method().is_safe());
+    gateway.limits.by_user(kind, &user, ClientAddress::of(http))?;
     let data = data(call, body)?;
     let Acting { device_id } = serde_json::from_str(&data).map_err(|error| wrong(&error))?;
     let device = device_id.map_or_else(|| DeviceId::new(UNNAMED_DEVICE), Ok);
@@ -106,7 +110,7 @@ async fn carry_out(gateway: &Gateway, sent: Sent) -> Result<HttpResponse, Refusa
     let pending = dispatch::send(gateway, sent.request, sent.caller, sent.key)?;
     let begun = if let Pending::Begun { call, .. } = &pending { Some(call.clone()) } else { None };
     let data = pending.reply(gateway).await?;
-    let mut response = ok(&data);
+    let mut response = ok(&if begun.is_some() { with_listen(&data) } else { data.clone() });
     if let Some(call) = begun.filter(|call| is_about(&data, call))
         && let Ok(location) = header::HeaderValue::from_str(&format!("/api/v1/calls/{call}"))
     {
@@ -114,6 +118,12 @@ async fn carry_out(gateway: &Gateway, sent: Sent) -> Result<HttpResponse, Refusa
         response.headers_mut().insert(header::LOCATION, location);
     }
     Ok(response)
+}
+
+/// A start's reply with where its events are heard: over a socket to this address, on whichever node.
+fn with_listen(data: &Frame) -> Frame {
+    let fields = data.text().strip_suffix('}').unwrap_or_default();
+    Frame::from(format!("{fields},\"listen\":{{\"url\":\"/ws\",\"protocol\":\"carillon.v1\"}}}}"))
 }
 
 /// Whether a reply holds this call, and not another that the start became.
@@ -207,7 +217,50 @@ async fn participants(
     Ok(ok(&Frame::from(format!("{{\"participants\":{}}}", call.participants))))
 }
 
-/// The media flags of a participant: each their own alone.
+/// What a change of a participant is about: one thing at a time, as on a socket.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Change {
+    audio: Option<bool>,
+    video: Option<bool>,
+    screen: Option<bool>,
+    hand_raised: Option<bool>,
+    held: Option<bool>,
+    role: Option<Role>,
+}
+
+/// The command that a change stands for, and its data: the body but for what is named otherwise on a socket, so that the
+/// same command by either way is one.
+fn change(body: &[u8], whom: &str) -> Result<(&'static str, String), Refusal> {
+    let body = data(None, body)?;
+    let Change { audio, video, screen, hand_raised, held, role } =
+        serde_json::from_str(&body).map_err(|error| wrong(&error))?;
+    let media = [audio, video, screen].iter().any(Option::is_some);
+    let mut fields: Map<String, Value> = serde_json::from_str(&body).map_err(|error| wrong(&error))?;
+    let event = match (media, hand_raised, held, role) {
+        (true, None, None, None) => "call:media",
+        (false, Some(raised), None, None) => {
+            fields.remove("handRaised");
+            fields.insert("raised".to_owned(), raised.into());
+            "call:raise_hand"
+        }
+        (false, None, Some(held), None) => {
+            fields.remove("held");
+            if held { "call:hold" } else { "call:resume" }
+        }
+        (false, None, None, Some(_)) => {
+            fields.insert("userId".to_owned(), whom.into());
+            "call:role"
+        }
+        _ => {
+            let allowed = "the body must change audio, video and screen, or handRaised, or held, or role";
+            return Err(Refusal::invalid(allowed));
+        }
+    };
+    Ok((event, Value::from(fields).to_string()))
+}
+
+/// Changes a participant: media flags, hand and hold are each one's own; a role is given by the host.
 async fn patch_participant(
     http: HttpRequest,
     path: web::Path<(String, String)>,
@@ -215,10 +268,13 @@ async fn patch_participant(
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Refusal> {
     let (call, whom) = path.into_inner();
-    let sent = read(&http, &gateway, by_event("call:media")?, Some(&call), &body).await?;
-    if whom != "me" && whom != sent.caller.user.as_str() {
-        return Err(Refusal::new(ErrorCode::Forbidden, "the media flags of others are theirs to set"));
+    let own = user(&http, &gateway).await?;
+    let whom = if whom == "me" { own.as_str() } else { &whom };
+    let (event, data) = change(&body, whom)?;
+    if whom != own.as_str() && event != "call:role" {
+        return Err(Refusal::new(ErrorCode::Forbidden, "media, hand and hold of others are theirs to change"));
     }
+    let sent = read(&http, &gateway, by_event(event)?, Some(&call), data.as_bytes()).await?;
     carry_out(&gateway, sent).await
 }
 

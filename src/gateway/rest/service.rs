@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     clock,
-    gateway::{Gateway, auth::bearer, session::auth_refusal},
+    gateway::{Gateway, address::ClientAddress, auth::bearer, limits::Kind, session::auth_refusal},
     store::{Act, Actor, ActorKind},
     wire::{ErrorCode, Refusal},
 };
@@ -34,7 +34,8 @@ impl Service {
     pub async fn of(request: &HttpRequest, gateway: &Gateway) -> Result<Self, Refusal> {
         let unknown = || Refusal::new(ErrorCode::Unauthenticated, "a service key is needed");
         let key = credentials(request).ok_or_else(unknown)?;
-        let actor = by_key(gateway, key).await?.ok_or_else(unknown)?;
+        let address = ClientAddress::of(request);
+        let actor = by_key(gateway, key, address).await?.ok_or_else(unknown)?;
         Ok(Self::new(request, gateway, actor))
     }
 
@@ -42,10 +43,12 @@ impl Service {
     pub async fn or_admin(request: &HttpRequest, gateway: &Gateway) -> Result<Self, Refusal> {
         let unknown = || Refusal::new(ErrorCode::Unauthenticated, "a service key or an admin's token is needed");
         let shown = credentials(request).ok_or_else(unknown)?;
-        if let Some(actor) = by_key(gateway, shown).await? {
+        let address = ClientAddress::of(request);
+        if let Some(actor) = by_key(gateway, shown, address).await? {
             return Ok(Self::new(request, gateway, actor));
         }
         let claims = gateway.verifier.verify(shown, clock::now()).await.map_err(auth_refusal)?;
+        gateway.limits.by_user(Kind::Service, &claims.user, address)?;
         if !claims.admin {
             return Err(Refusal::new(ErrorCode::Forbidden, "this is for admins"));
         }
@@ -85,8 +88,13 @@ fn credentials(request: &HttpRequest) -> Option<&str> {
     request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer)
 }
 
-async fn by_key(gateway: &Gateway, key: &str) -> Result<Option<Actor>, Refusal> {
-    Ok(gateway.service_keys.actor(&gateway.verifier, &gateway.node.store, key, clock::now()).await?)
+/// Whose key it is, if anybody's; counted among the requests from that address.
+async fn by_key(gateway: &Gateway, key: &str, address: ClientAddress) -> Result<Option<Actor>, Refusal> {
+    let actor = gateway.service_keys.actor(&gateway.verifier, &gateway.node.store, key, clock::now()).await?;
+    if actor.is_some() {
+        gateway.limits.by_address(Kind::Service, address)?;
+    }
+    Ok(actor)
 }
 
 /// A body. None means no fields.

@@ -10,8 +10,9 @@ use crate::{
     clock,
     domain::UserId,
     gateway::{
-        auth::Claims,
+        auth::{AuthError, Claims},
         dispatch,
+        limits::Kind,
         protocol::{ClientFrame, Hello, Request, SignalData, key_for},
     },
     wire::{ErrorCode, Frame, Refusal, frame::Writer},
@@ -33,8 +34,11 @@ impl Session {
     pub(super) fn on_command(&mut self, text: &str, ctx: &mut Ctx) {
         let frame = match ClientFrame::parse(text) {
             Ok(frame) => frame,
-            Err(refusal) => return self.refuse(None, &refusal),
+            Err(refusal) => return self.refuse_limited(None, &refusal),
         };
+        if let Err(refusal) = self.admit(&frame.event) {
+            return self.refuse_limited(Some(&frame), &refusal);
+        }
         let (request, caller) = match (frame.request(), self.caller()) {
             (Ok(request), Some(caller)) => (request, caller),
             (Err(refusal), _) => return self.refuse(Some(&frame), &refusal),
@@ -49,7 +53,7 @@ impl Session {
         }
         if self.in_flight >= MAX_IN_FLIGHT {
             let refusal = Refusal::new(ErrorCode::RateLimited, "too many commands at once");
-            return self.refuse(Some(&frame), &refusal);
+            return self.refuse_limited(Some(&frame), &refusal);
         }
         match request {
             Request::Hello(hello) => self.hello_again(&frame, hello, caller, ctx),
@@ -61,6 +65,30 @@ impl Session {
                 }
                 Err(refusal) => self.refuse(Some(&frame), &refusal),
             },
+        }
+    }
+
+    /// Whether one more command with this name is within its limits.
+    fn admit(&mut self, event: &str) -> Result<(), Refusal> {
+        let limits = &self.gateway.limits;
+        match (Kind::of_event(event), &self.listed.membership) {
+            (Kind::Signal, _) => self.pace.signal(limits).map_err(|wait| limits.refusal(Kind::Signal, wait)),
+            (kind, Some(membership)) => limits.by_user(kind, &membership.user, self.address),
+            (_, None) => Ok(()),
+        }
+    }
+
+    /// Checks a token that comes on a session which has one already.
+    fn verify(&self, token: String) -> impl Future<Output = Result<Claims, Refusal>> + 'static {
+        let (gateway, address) = (self.gateway.clone(), self.address);
+        async move {
+            gateway.limits.may_authenticate(address)?;
+            gateway.verifier.verify(&token, clock::now()).await.map_err(|error| {
+                if matches!(error, AuthError::Unauthenticated(_)) {
+                    gateway.limits.on_bad_credentials(address);
+                }
+                auth_refusal(error)
+            })
         }
     }
 
@@ -91,16 +119,14 @@ impl Session {
             let claims = Claims { user: caller.user, name: None, admin: false, expires_at: clock::now() };
             return self.join(claims, id, Some(hello), ctx);
         };
-        let gateway = self.gateway.clone();
-        let verifying = async move { gateway.verifier.verify(&token, clock::now()).await };
-        ctx.spawn(verifying.into_actor(self).map(move |verified, session, ctx| {
+        ctx.spawn(self.verify(token).into_actor(self).map(move |verified, session, ctx| {
             let refusal = match verified {
                 Ok(claims) if claims.user == caller.user => {
                     session.socket.set_expiry(claims.expires_at);
                     return session.join(claims, id, Some(hello), ctx);
                 }
                 Ok(_) => Refusal::new(ErrorCode::Forbidden, "the token is another user's"),
-                Err(error) => auth_refusal(error),
+                Err(refusal) => refusal,
             };
             session.socket.push(match id {
                 Some(id) => Frame::reply_err(&id, &refusal),
@@ -110,12 +136,12 @@ impl Session {
     }
 
     fn refresh(&mut self, frame: &ClientFrame<'_>, token: String, user: UserId, ctx: &mut Ctx) {
-        let gateway = self.gateway.clone();
+        let verifying = self.verify(token);
         let socket = self.socket.clone();
         self.answer(
             frame,
             async move {
-                let claims = gateway.verifier.verify(&token, clock::now()).await.map_err(auth_refusal)?;
+                let claims = verifying.await?;
                 if claims.user != user {
                     return Err(Refusal::new(ErrorCode::Forbidden, "the token is another user's"));
                 }

@@ -15,6 +15,7 @@ use crate::{
     gateway::{
         auth::{AuthError, Claims},
         close_code::Close,
+        limits::{Kind, retry_after},
         protocol::{ClientFrame, Hello},
     },
     wire::{ErrorCode, Frame, Refusal, frame::Writer},
@@ -44,11 +45,17 @@ impl Session {
             self.refuse(Some(frame), &refusal);
             return self.socket.close_with(Close::Unauthenticated);
         };
+        if let Err(refusal) = self.gateway.limits.may_authenticate(self.address) {
+            return self.turn_away(id.as_deref(), &refusal);
+        }
         self.phase = Phase::Joining;
         let gateway = self.gateway.clone();
         let verifying = async move { gateway.verifier.verify(&token, clock::now()).await };
         ctx.spawn(verifying.into_actor(self).map(move |verified, session, ctx| match verified {
             Ok(claims) => {
+                if let Err(refusal) = session.gateway.limits.by_user_alone(Kind::Connect, &claims.user) {
+                    return session.turn_away(id.as_deref(), &refusal);
+                }
                 session.socket.set_expiry(claims.expires_at);
                 session.join(claims, id, Some(hello), ctx);
             }
@@ -56,7 +63,19 @@ impl Session {
         }));
     }
 
+    /// Refuses a hello by a limit.
+    fn turn_away(&self, id: Option<&str>, refusal: &Refusal) {
+        self.socket.push(match id {
+            Some(id) => Frame::reply_err(id, refusal),
+            None => Frame::error_event(Some("session:hello"), refusal),
+        });
+        self.close_limited(retry_after(refusal).unwrap_or_default());
+    }
+
     fn fail(&mut self, id: Option<&str>, error: AuthError) {
+        if matches!(error, AuthError::Unauthenticated(_)) {
+            self.gateway.limits.on_bad_credentials(self.address);
+        }
         let refusal = auth_refusal(error);
         self.socket.push(match id {
             Some(id) => Frame::reply_err(id, &refusal),

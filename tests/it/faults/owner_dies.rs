@@ -219,3 +219,19 @@ async fn the_owner_marks_who_was_on_a_dead_node_as_reconnecting() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn who_comes_back_before_the_dead_owners_lease_has_run_out_is_told_at_once_where_things_stand() {
+    // A lease far longer than anybody would wait.
+    let mut cluster = TestCluster::two_nodes().set("CARILLON_NODE_LEASE_SECS", 60).start().await;
+    let (mut alice, mut bob, call) = talk(&cluster, 0).await;
+    bob.drop_connection().await;
+    alice.expect_of("call:participant_reconnecting", &call).await;
+    alice.must("call:media", json!({"callId": call, "screen": true})).await;
+    cluster.node_mut(0).kill();
+    alice = alice.resume(cluster.node(1)).await;
+    let bob = bob.resume(cluster.node(1)).await;
+    assert_eq!(alice.welcome["activeCalls"][0]["callId"], *call, "{}", alice.welcome);
+    let told = |e: &Value| e["callId"] == *call && e["userId"] == "alice" && e["changes"]["screen"] == true;
+    bob.expect("call:participant_updated", told).await;
+}

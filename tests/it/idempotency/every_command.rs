@@ -76,6 +76,42 @@ async fn a_group_call(on: On) {
     done(alice.once("call:end", about(&call)).await);
 }
 
+async fn what_a_host_does(on: On) {
+    let cluster = on.cluster().start().await;
+    cluster.group("team", &["alice", "bob", "carol"]).await;
+    let (alice, bob) = pair(&cluster).await;
+    let carol = Everywhere::of(&cluster, "carol", 0).await;
+    let call = id_of(&done(alice.once("call:start", json!({"groupId": "team", "ring": false})).await));
+    done(bob.once("call:join", about(&call)).await);
+    done(bob.once("call:media", json!({"callId": call, "audio": true})).await);
+    done(alice.once("call:mute", json!({"callId": call, "track": "audio"})).await);
+    done(alice.once("call:lock", json!({"callId": call, "locked": false, "lobby": true})).await);
+    for command in ["call:deny", "call:admit"] {
+        assert_eq!(done(carol.once("call:join", about(&call)).await), json!({"lobby": true}));
+        done(alice.once(command, json!({"callId": call, "userId": "carol"})).await);
+    }
+    done(alice.once("call:role", json!({"callId": call, "userId": "bob", "role": "cohost"})).await);
+    done(carol.once("call:raise_hand", json!({"callId": call, "raised": true})).await);
+    done(carol.once("call:hold", about(&call)).await);
+    done(carol.once("call:resume", about(&call)).await);
+    done(bob.once("call:kick", json!({"callId": call, "userId": "carol"})).await);
+    let asked = bob.near.history_of(&call).iter().filter(|e| e.event == "call:mute_requested").count();
+    assert_eq!(asked, 1);
+    done(alice.once("call:end", about(&call)).await);
+}
+
+async fn a_transfer(on: On) {
+    let cluster = on.cluster().start().await;
+    let (alice, bob) = pair(&cluster).await;
+    let carol = cluster.connect(0, "carol", "phone").await;
+    let call = alice.near.call_through(&bob.near).await;
+    let asked = done(bob.once("call:transfer", json!({"callId": call, "toUserId": "carol"})).await);
+    assert_eq!(participant(&asked["call"], "carol")["status"], "invited", "{asked}");
+    carol.expect_of("call:incoming", &call).await;
+    carol.act("call:accept", &call).await;
+    alice.near.expect_of("call:transferred", &call).await;
+}
+
 /// The first try by REST, its repetitions by sockets too.
 async fn a_call_begun_by_rest(on: On) {
     let cluster = on.cluster().start().await;
@@ -147,6 +183,8 @@ everywhere! {
     a_call_from_start_to_end as every_command_of_a_call_has_its_effect_once_and_its_first_answer;
     calls_that_are_not_taken as a_decline_a_busy_and_a_cancel_have_their_effect_once;
     a_group_call as a_join_and_a_leave_have_their_effect_once;
+    what_a_host_does as what_a_host_does_has_its_effect_once;
+    a_transfer as a_transfer_has_its_effect_once;
     a_call_begun_by_rest as commands_sent_by_rest_first_are_repeated_by_sockets;
     a_signal as a_signal_with_a_key_is_relayed_once;
     a_start_that_becomes_another_call as a_start_that_became_another_call_is_answered_so_again;

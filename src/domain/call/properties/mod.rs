@@ -62,10 +62,17 @@ fn the_random_walks_reach_every_corner() {
     let mut runner = TestRunner::deterministic();
     let (mut kinds, mut ends, mut refusals) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     let mut merged = (0, 0);
-    for _ in 0..256 {
+    for _ in 0..512 {
         let (policy, members, steps) = walks().new_tree(&mut runner).unwrap().current();
         let mut world = World::new(policy, members);
         for step in &steps {
+            if let Step::Host { call, command } = step
+                && let Some(call) = world.nth(*call)
+                && let Some((user, device)) = world.host(call)
+                && let Err(refusal) = world.act(call, &user, &device, command)
+            {
+                refusals.insert(format!("{refusal:?}").split('(').next().unwrap().to_owned());
+            }
             if let Step::User { call, user, device, command } = step
                 && let Some(call) = world.nth(*call)
                 && let Err(refusal) = world.act(call, user, device, command)
@@ -81,13 +88,14 @@ fn the_random_walks_reach_every_corner() {
         }
     }
     assert!(merged.0 > 0 && merged.1 > 0, "glare merged {merged:?}");
-    let all_kinds = "accepted busy cancelled connected created declined ended invited joined left media_changed missed \
-                     moved reconnected reconnecting ringing unreachable";
+    let all_kinds = "accepted admitted busy cancelled connected created declined denied ended hand_raised held invited \
+                     joined kicked left lobby_waiting lock_changed media_changed missed moved mute_requested \
+                     reconnected reconnecting resumed ringing role_changed transferred unreachable";
     assert_eq!(kinds.into_iter().collect::<Vec<_>>().join(" "), all_kinds);
     let all_ends = ["busy", "cancelled", "declined", "ended", "failed", "missed"];
     assert_eq!(ends.into_iter().collect::<Vec<_>>(), all_ends);
     let all_refusals = ["AcceptedElsewhere", "AlreadyEnded", "CallFull", "Forbidden", "NotFound", "NotParticipant"];
-    for refusal in all_refusals.into_iter().chain(["WrongState"]) {
+    for refusal in all_refusals.into_iter().chain(["WrongState", "CallLocked"]) {
         assert!(refusals.contains(refusal), "{refusal} never happened");
     }
 }

@@ -11,7 +11,8 @@ use proptest::{
 
 use super::super::scenarios::{device_id, opaque, user_id};
 use crate::domain::{
-    BusyPolicy, CallId, CallMode, CallType, Command, DeviceId, EndReason, GroupId, Opaque, Prey, Start, UserId,
+    BusyPolicy, CallId, CallMode, CallType, Command, DeviceId, EndReason, GroupId, Opaque, Prey, Role, Start, UserId,
+    command::Track,
 };
 
 pub(super) const USERS: [&str; 5] = ["alice", "bob", "carol", "dave", "erin"];
@@ -29,6 +30,18 @@ pub(super) enum Step {
         call: usize,
         user: UserId,
         device: DeviceId,
+        command: Command,
+    },
+    /// The host of one of the calls does something, at the device they are in it with.
+    Host {
+        call: usize,
+        command: Command,
+    },
+    /// One of those who were ever asked does something, at the device they were last at; and where the command is
+    /// about somebody who waits, it is about one who does.
+    Someone {
+        call: usize,
+        nth: usize,
         command: Command,
     },
     Server {
@@ -121,6 +134,35 @@ fn user_commands() -> impl Strategy<Value = Command> {
         1 => any::<(Option<bool>, Option<bool>, Option<bool>)>()
             .prop_map(|(audio, video, screen)| Command::Media { audio, video, screen }),
         1 => Just(Command::Tick),
+        4 => moderating_commands(),
+    ]
+}
+
+fn moderating_commands() -> impl Strategy<Value = Command> {
+    let roles = select(vec![Role::Host, Role::Cohost, Role::Participant]);
+    let tracks = select(vec![Track::Audio, Track::Video, Track::Screen]);
+    prop_oneof![
+        1 => (users(), roles).prop_map(|(user, role)| Command::Role { user, role }),
+        1 => users().prop_map(|user| Command::Kick { user }),
+        1 => (option::of(users()), tracks).prop_map(|(user, track)| Command::Mute { user, track }),
+        2 => any::<(bool, Option<bool>)>().prop_map(|(locked, lobby)| Command::Lock { locked, lobby }),
+        4 => users().prop_map(|user| Command::Admit { user }),
+        2 => users().prop_map(|user| Command::Deny { user }),
+        1 => any::<bool>().prop_map(|raised| Command::RaiseHand { raised }),
+        1 => Just(Command::Hold),
+        1 => Just(Command::Resume),
+        1 => users().prop_map(|to| Command::Transfer { to }),
+        1 => any::<Option<bool>>().prop_map(|audio| Command::Media { audio, video: audio, screen: audio }),
+    ]
+}
+
+fn several_commands() -> impl Strategy<Value = Command> {
+    let on = Command::Media { audio: Some(true), video: Some(true), screen: Some(true) };
+    prop_oneof![
+        3 => Just(Command::Accept { answer: None }),
+        2 => Just(Command::Join),
+        2 => Just(on),
+        2 => Just(Command::Transfer { to: user_id("erin") }),
     ]
 }
 
@@ -152,6 +194,9 @@ fn steps() -> impl Strategy<Value = Step> {
         3 => starts().prop_map(Step::Start),
         12 => (call(), users(), devices(), user_commands())
             .prop_map(|(call, user, device, command)| Step::User { call, user, device, command }),
+        4 => (call(), moderating_commands()).prop_map(|(call, command)| Step::Host { call, command }),
+        5 => (call(), 0..5usize, several_commands())
+            .prop_map(|(call, nth, command)| Step::Someone { call, nth, command }),
         3 => (call(), server_commands()).prop_map(|(call, command)| Step::Server { call, command }),
         3 => (call(), users(), any::<bool>()).prop_map(|(call, user, back)| Step::Connection { call, user, back }),
         2 => (-5_000..20_000i64).prop_map(|millis| Step::Clock { millis }),
@@ -162,6 +207,28 @@ fn steps() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// What a walk begins with: mostly nothing; else a call that has come to where few random walks would take it, a lobby
+/// with people in it or a call of two who talk.
+fn beginnings() -> impl Strategy<Value = Vec<Step>> {
+    let user = |user, command| Step::User { call: 0, user: user_id(user), device: device_id("laptop"), command };
+    let host = |command| Step::Host { call: 0, command };
+    let media = Command::Media { audio: Some(true), video: None, screen: None };
+    let lobby = vec![
+        Step::Start(super::super::scenarios::start_of(&[], Some(GROUPS[0]))),
+        user("bob", Command::Join),
+        user("bob", media.clone()),
+        host(Command::Lock { locked: false, lobby: Some(true) }),
+        user("carol", Command::Join),
+        user("dave", Command::Join),
+    ];
+    let pair = vec![
+        Step::Start(super::super::scenarios::start_of(&["bob"], None)),
+        user("bob", Command::Accept { answer: None }),
+        user("bob", media),
+    ];
+    prop_oneof![6 => Just(vec![]), 2 => Just(lobby), 2 => Just(pair)]
+}
+
 /// A policy, who belongs to which group at first, and what happens then.
 pub(super) fn walks() -> impl Strategy<Value = (BusyPolicy, Members, Vec<Step>)> {
     let everybody: Vec<(GroupId, UserId)> = GROUPS
@@ -170,5 +237,6 @@ pub(super) fn walks() -> impl Strategy<Value = (BusyPolicy, Members, Vec<Step>)>
         .collect();
     let most = everybody.len();
     let members = subsequence(everybody, most / 2..=most).prop_map(|members| members.into_iter().collect());
-    (select(vec![BusyPolicy::Reject, BusyPolicy::CallWaiting]), members, vec(steps(), 1..60))
+    let steps = (beginnings(), vec(steps(), 1..60)).prop_map(|(beginning, rest)| [beginning, rest].concat());
+    (select(vec![BusyPolicy::Reject, BusyPolicy::CallWaiting]), members, steps)
 }

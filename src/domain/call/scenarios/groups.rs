@@ -37,8 +37,8 @@ fn a_member_who_is_not_in_the_call_may_not_act_in_it() {
 #[test]
 fn the_call_goes_on_until_the_last_one_leaves() {
     let mut scene = three_in_it();
-    assert_eq!(scene.user("alice", "laptop").leave(), Ok(vec!["left"]));
-    assert_eq!(scene.user("bob", "phone").leave(), Ok(vec!["left"]));
+    assert_eq!(scene.user("alice", "laptop").leave(), Ok(vec!["left", "role_changed"]));
+    assert_eq!(scene.user("bob", "phone").leave(), Ok(vec!["left", "role_changed"]));
     assert_eq!(scene.end(), None);
     assert_eq!(scene.user("carol", "phone").leave(), Ok(vec!["left", "ended"]));
     assert_eq!(scene.end(), Some((CallStatus::Ended, EndReason::Completed, Some("carol"))));
@@ -159,7 +159,7 @@ fn a_call_of_two_that_asks_a_third_in_becomes_a_group_call() {
     assert_eq!(scene.user("bob", "phone").invite(&["carol"]), Ok(vec!["invited"]));
     assert!(scene.call.is_group);
     assert_eq!(scene.user("carol", "phone").accept(), Ok(vec!["accepted"]));
-    assert_eq!(scene.user("alice", "laptop").leave(), Ok(vec!["left"]));
+    assert_eq!(scene.user("alice", "laptop").leave(), Ok(vec!["left", "role_changed"]));
     assert_eq!(scene.end(), None);
 }
 

@@ -10,8 +10,10 @@ mod numbering;
 mod reconnecting;
 mod removing;
 mod ringing;
+mod roles;
 mod starting;
 mod sweeping;
+mod transfer;
 
 use std::{collections::BTreeMap, time::Duration};
 
