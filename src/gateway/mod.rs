@@ -6,6 +6,7 @@ pub mod dispatch;
 pub mod edge;
 pub mod heartbeat;
 pub mod protocol;
+pub mod quality;
 pub mod rest;
 pub mod session;
 pub mod socket;

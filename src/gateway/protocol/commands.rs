@@ -7,7 +7,11 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{MAX_METADATA_BYTES, MAX_PAYLOAD_BYTES, MAX_PRESENCE, MAX_RESUME, MAX_TEXT_CHARS, wrong};
+use super::{
+    MAX_METADATA_BYTES, MAX_PAYLOAD_BYTES, MAX_PRESENCE, MAX_RESUME, MAX_TEXT_CHARS,
+    quality::{QualityData, Reported},
+    wrong,
+};
 use crate::{
     actors::{Ask, SignalKind, messages::Resume},
     domain::{CallId, CallType, Command, DeviceId, EndReason, GroupId, Opaque, UserId},
@@ -43,7 +47,7 @@ const fn only(event: &'static str, takes_key: bool, read: fn(Data<'_>) -> Result
 }
 
 /// All commands; what comes most often stands first.
-static COMMANDS: [Spec; 21] = [
+static COMMANDS: [Spec; 22] = [
     act("call:signal", "signal", signal),
     only("call:start", true, start),
     act("call:ringing", "ringing", |data| data.plain(Command::Ringing, ReplyShape::Empty)),
@@ -80,6 +84,7 @@ static COMMANDS: [Spec; 21] = [
         let MediaData { call_id, audio, video, screen } = data.of()?;
         ask(call_id, Command::Media { audio, video, screen }, ReplyShape::Empty)
     }),
+    act("call:quality", "quality", |data| data.of().and_then(QualityData::checked).map(Request::Quality)),
     act("call:token", "token", |data| {
         data.of().map(|OnlyCall { call_id }| Request::Call { call: call_id, ask: Ask::Get, reply: ReplyShape::Media })
     }),
@@ -129,6 +134,7 @@ pub enum Request {
         reply: ReplyShape,
     },
     Signal(SignalData),
+    Quality(Reported),
     Presence {
         users: Vec<UserId>,
     },

@@ -14,10 +14,10 @@ use tokio::sync::oneshot;
 use crate::{
     actors::{Caller, CloseCause, Outbox, keyed::CommandKey, messages::Receipt},
     clock,
-    domain::{CallId, DeviceId, SessionId, UserId},
+    domain::{CallId, DeviceId, SessionId},
     gateway::{
         Gateway,
-        auth::bearer,
+        auth::{Claims, bearer},
         dispatch::{self, Pending},
         protocol::{IdempotencyKey, MAX_FRAME_BYTES, Request, SignalData, Spec, by_action, by_event, key_for},
         session::auth_refusal,
@@ -31,11 +31,11 @@ const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 const UNNAMED_DEVICE: &str = "rest";
 
 /// Whom a request speaks for.
-async fn user(request: &HttpRequest, gateway: &Gateway) -> Result<UserId, Refusal> {
+pub(super) async fn claims(request: &HttpRequest, gateway: &Gateway) -> Result<Claims, Refusal> {
     let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = header.and_then(bearer);
     let token = token.ok_or_else(|| Refusal::new(ErrorCode::Unauthenticated, "a user's token is needed"))?;
-    Ok(gateway.verifier.verify(token, clock::now()).await.map_err(auth_refusal)?.user)
+    gateway.verifier.verify(token, clock::now()).await.map_err(auth_refusal)
 }
 
 /// A command as it stands in a request.
@@ -59,7 +59,7 @@ async fn read(
     call: Option<&str>,
     body: &[u8],
 ) -> Result<Sent, Refusal> {
-    let user = user(http, gateway).await?;
+    let user = claims(http, gateway).await?.user;
     let data = data(call, body)?;
     let Acting { device_id } = serde_json::from_str(&data).map_err(|error| wrong(&error))?;
     let device = device_id.map_or_else(|| DeviceId::new(UNNAMED_DEVICE), Ok);
@@ -167,7 +167,7 @@ async fn start(http: HttpRequest, body: web::Bytes, gateway: web::Data<Gateway>)
     carry_out(&gateway, sent).await
 }
 
-async fn act(
+pub(super) async fn act(
     http: HttpRequest,
     path: web::Path<(String, String)>,
     body: web::Bytes,
