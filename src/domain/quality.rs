@@ -90,7 +90,6 @@ impl Score {
             Self::Excellent => "excellent",
         }
     }
-
 }
 
 /// The rating R, 0 to 93.2. What is unknown is taken to be perfect; `None`: all of it is unknown.

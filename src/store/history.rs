@@ -247,7 +247,8 @@ impl HistoryQuery {
 }
 
 fn active(user: &UserId) -> Statement {
-    let page = "WITH page AS (SELECT p.call_id, p.invited_at AS place FROM participants p WHERE p.open AND p.user_id = ";
+    let page =
+        "WITH page AS (SELECT p.call_id, p.invited_at AS place FROM participants p WHERE p.open AND p.user_id = ";
     let page = Statement::new(page).text(user.as_str()).sql(" ORDER BY p.invited_at DESC, p.call_id DESC LIMIT ");
     page.number(i64::try_from(MOST_ACTIVE).unwrap_or(i64::MAX)).sql(WITH_PEOPLE)
 }

@@ -65,12 +65,7 @@ fn tally(user: &UserId, since: Timestamp, until: Timestamp) -> Statement {
 impl Store {
     /// The user's calls from `since` to before `until`, counted by status and hour. Costs as much as there are calls in
     /// that time.
-    pub async fn tally(
-        &self,
-        user: &UserId,
-        since: Timestamp,
-        until: Timestamp,
-    ) -> Result<Vec<CallTally>, StoreError> {
+    pub async fn tally(&self, user: &UserId, since: Timestamp, until: Timestamp) -> Result<Vec<CallTally>, StoreError> {
         let user = user.clone();
         let load = move |conn: &mut Conn| {
             let rows: Vec<Row> = with_conn!(conn, |c| tally(&user, since, until).load(c)?);

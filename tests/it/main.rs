@@ -24,6 +24,7 @@ mod faults;
 mod fixtures;
 mod gateway;
 mod groups;
+mod history;
 mod idempotency;
 mod load;
 mod ownership_model;

@@ -76,7 +76,8 @@ impl QualityData {
             return Err(Refusal::invalid("data.reports must hold 1 to 100 reports"));
         }
         let reports = reports.into_iter().enumerate();
-        let reports = reports.map(|(n, report)| report.checked(&format!("data.reports[{n}]"))).collect::<Result<_, _>>();
+        let reports =
+            reports.map(|(n, report)| report.checked(&format!("data.reports[{n}]"))).collect::<Result<_, _>>();
         Ok(Reported { call, reports: reports?, as_list: true })
     }
 }

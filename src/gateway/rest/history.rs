@@ -185,11 +185,7 @@ async fn active(http: HttpRequest, gateway: web::Data<Gateway>) -> Result<HttpRe
 }
 
 /// For who had a part in the call, and for administrators.
-pub(super) async fn readable(
-    http: &HttpRequest,
-    call: &str,
-    gateway: &Gateway,
-) -> Result<(CallId, bool), Refusal> {
+pub(super) async fn readable(http: &HttpRequest, call: &str, gateway: &Gateway) -> Result<(CallId, bool), Refusal> {
     let Claims { user, admin, .. } = claims(http, gateway).await?;
     let call = CallId::new(call).map_err(|error| Refusal::invalid(error.to_string()))?;
     if gateway.node.store.is_participant(&call, &user).await? {

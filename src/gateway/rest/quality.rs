@@ -3,7 +3,10 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
-use super::{calls, history::{json, readable}};
+use super::{
+    calls,
+    history::{json, readable},
+};
 use crate::{
     domain::{
         CallId, Timestamp,
