@@ -300,7 +300,11 @@ impl Store {
         // One visit to the pool per asker, and each writes what waits by then: most find nothing left to do.
         loop {
             let reports = waiting.clone();
-            self.read(move |conn| record_waiting(conn, &reports)).await?;
+            let visited = self.read(move |conn| record_waiting(conn, &reports)).await;
+            if let Ok(outcome) = answer.try_recv() {
+                return outcome;
+            }
+            visited?;
             // Another's visit may have taken the reports, not be done yet, and give them back in the end.
             match tokio::time::timeout(LOOK_AGAIN, &mut answer).await {
                 Ok(outcome) => return outcome.unwrap_or(Err(StoreError::Unavailable { unknown_outcome: false })),
