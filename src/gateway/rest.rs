@@ -1,10 +1,15 @@
-//! REST: calls with users' tokens, groups and their members with the service key, health, metrics, and how errors look
+//! REST: calls and their history with users' tokens, groups and their members with the service key, health, metrics, and how errors look
 //! over HTTP.
 
 pub mod calls;
+mod cursor;
 pub mod groups;
 pub mod health;
+pub mod history;
 pub mod metrics;
+mod params;
+pub mod quality;
+pub mod stats;
 
 use std::time::Duration;
 
@@ -73,6 +78,9 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .route("/metrics", web::get().to(metrics::metrics))
         .service(
             web::scope("/api/v1")
+                .configure(history::routes)
+                .configure(stats::routes)
+                .configure(quality::routes)
                 .configure(calls::routes)
                 .configure(groups::routes)
                 .default_service(web::to(no_such_route)),

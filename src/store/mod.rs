@@ -23,6 +23,7 @@ mod error;
 mod fault_tests;
 mod groups;
 mod health;
+mod history;
 mod invitations;
 mod link;
 mod migrate;
@@ -33,13 +34,17 @@ mod pool;
 mod positions;
 mod postgres;
 mod prey;
+mod quality;
 mod queue;
 mod refusals;
 mod retry;
 mod schema;
 mod sqlite;
+mod statement;
+mod stats;
 mod sweep_runs;
 mod sweeps;
+mod timeline;
 mod tls;
 mod types;
 mod writer;
@@ -59,13 +64,17 @@ pub use connection::Kind;
 pub use error::StoreError;
 pub use groups::{Group, MemberRole, PutOutcome};
 pub use health::Health;
+pub use history::{Direction, HistoryEntry, HistoryOf, HistoryParticipant, HistoryQuery, Place};
 pub use migrate::migrate;
 pub use nodes::{LiveNode, NodeInfo};
 pub use open_calls::OpenCall;
 pub use positions::{BATCH_POSITIONS, Position};
 pub use prey::{Engaged, Orphan, Overdue};
+pub use quality::{QualityReport, QualitySums, ReportOutcome, Spread};
+pub use stats::CallTally;
 pub use sweep_runs::{StoredRun, SweepAction, SweepRun};
 pub use sweeps::{SweepRequest, SweeperState};
+pub use timeline::{TimelineEvent, Told};
 pub use types::{CommandId, is_keyed};
 pub use writer::WriterStats;
 
@@ -74,6 +83,7 @@ use connection::{Conn, Purpose, Target, with_conn};
 use error::Fault;
 use open_calls::Questions;
 use pool::Pool;
+use quality::Reports;
 use writer::Writer;
 
 /// Reads that may wait. More would be answered after their callers gave up.
@@ -107,6 +117,7 @@ struct Inner {
     leases: Pool,
     writer: Writer,
     questions: Arc<Questions>,
+    reports: Arc<Reports>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -149,6 +160,7 @@ impl Store {
             leases,
             writer,
             questions: Arc::default(),
+            reports: Arc::default(),
             threads: Mutex::new(threads),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -226,6 +238,10 @@ impl Store {
 
     fn questions(&self) -> &Arc<Questions> {
         &self.inner.questions
+    }
+
+    fn reports(&self) -> &Arc<Reports> {
+        &self.inner.reports
     }
 }
 
