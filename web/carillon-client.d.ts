@@ -138,6 +138,14 @@ export interface ClientEvents {
   "call:renegotiate": { callId: string; epoch: number };
 }
 
+export type Score = "excellent" | "good" | "fair" | "poor";
+
+/** What was measured of one's media; at least one field besides `at`. */
+export interface QualityReport {
+  at?: string; jitterMs?: number; packetLossPct?: number; roundTripMs?: number; bandwidthKbps?: number; fps?: number;
+  resolution?: string; codec?: string; iceState?: RTCIceConnectionState; usedTurn?: boolean;
+}
+
 export interface Commands {
   "call:start": {
     data: {
@@ -169,6 +177,9 @@ export interface Commands {
   "call:transfer": { data: { callId: string; toUserId: string }; reply: { call: Call } };
   "call:get": { data: { callId: string }; reply: { call: Call } };
   "call:sync": { data: { callId: string; seq: number; sig?: number }; reply: { events: { event: string; data: unknown }[] } };
+  /** One report, or several as `reports`. */
+  "call:quality": { data: { callId: string; reports: QualityReport[] } | ({ callId: string } & QualityReport);
+    reply: { score: Score | null } | { scores: (Score | null)[] } };
   "call:token": { data: { callId: string }; reply: { media: Media } };
   "presence:get": { data: { userIds: string[] }; reply: { online: string[] } };
 }

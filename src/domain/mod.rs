@@ -10,6 +10,7 @@ pub mod event;
 pub mod ids;
 pub mod opaque;
 pub mod participant;
+pub mod quality;
 pub mod rejection;
 pub mod time;
 

@@ -9,7 +9,8 @@ use tokio::sync::oneshot;
 use super::{
     Gateway,
     edge::Media,
-    protocol::{ReplyShape, Request, SignalData, StartData, StartMode},
+    protocol::{ReplyShape, Reported, Request, SignalData, StartData, StartMode},
+    quality,
 };
 use crate::{
     actors::{
@@ -44,6 +45,11 @@ pub enum Pending {
     Presence {
         users: Vec<UserId>,
     },
+    Reported {
+        reported: Reported,
+        caller: Caller,
+        key: Option<CommandKey>,
+    },
 }
 
 /// Sends a command. What concerns only a session, and signals, are not for here.
@@ -59,6 +65,7 @@ pub fn send(gateway: &Gateway, request: Request, caller: Caller, key: Option<Com
         }
         Request::Start(data) => begin(gateway, *data, caller, key),
         Request::Presence { users } => Ok(Pending::Presence { users }),
+        Request::Quality(reported) => Ok(Pending::Reported { reported, caller, key }),
         Request::NeedsMedia => Err(no_media_server()),
         Request::Hello(_) | Request::Refresh { .. } | Request::Signal(_) => Err(Refusal::invalid("unknown command")),
     }
@@ -128,6 +135,7 @@ impl Pending {
                 Ok(data.done())
             }
             Self::Presence { users } => presence(gateway, &users).await,
+            Self::Reported { reported, caller, key } => quality::report(gateway, reported, caller, key).await,
         }
     }
 }

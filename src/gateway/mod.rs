@@ -10,6 +10,7 @@ pub mod headers;
 pub mod heartbeat;
 pub mod limits;
 pub mod protocol;
+pub mod quality;
 pub mod rest;
 pub mod session;
 pub mod socket;

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 pub use self::{
     commands::{Hello, ReplyShape, Request, SignalData, Spec, StartData, StartMode, by_action, by_event},
     key::{IdempotencyKey, key_for},
+    quality::{Report, Reported},
 };
 use crate::wire::Refusal;
 
@@ -84,5 +85,6 @@ fn wrong(what: &str, error: &serde_json::Error) -> Refusal {
 
 mod commands;
 mod key;
+mod quality;
 #[cfg(test)]
 mod tests;

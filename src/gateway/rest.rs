@@ -1,13 +1,18 @@
-//! REST: calls with users' tokens; groups, service keys and the audit log with a service key; health, metrics, and how errors look
-//! over HTTP.
+//! REST: calls and their history with users' tokens; groups, service keys and the audit log with a service key; health,
+//! metrics, and how errors look over HTTP.
 
 pub mod audit;
 pub mod calls;
+mod cursor;
 pub mod groups;
 pub mod health;
+pub mod history;
 pub mod metrics;
+mod params;
+pub mod quality;
 mod service;
 pub mod service_keys;
+pub mod stats;
 
 use std::time::Duration;
 
@@ -76,6 +81,9 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .route("/metrics", web::get().to(metrics::metrics))
         .service(
             web::scope("/api/v1")
+                .configure(history::routes)
+                .configure(stats::routes)
+                .configure(quality::routes)
                 .configure(calls::routes)
                 .configure(groups::routes)
                 .configure(service_keys::routes)

@@ -25,6 +25,7 @@ mod fault_tests;
 mod group_members;
 mod groups;
 mod health;
+mod history;
 mod invitations;
 mod link;
 mod migrate;
@@ -35,14 +36,18 @@ mod pool;
 mod positions;
 mod postgres;
 mod prey;
+mod quality;
 mod queue;
 mod refusals;
 mod retry;
 mod schema;
 mod service_keys;
 mod sqlite;
+mod statement;
+mod stats;
 mod sweep_runs;
 mod sweeps;
+mod timeline;
 mod tls;
 mod types;
 mod writer;
@@ -64,14 +69,18 @@ pub use error::StoreError;
 pub use group_members::{GroupMember, MemberRole};
 pub use groups::{Group, PutOutcome};
 pub use health::Health;
+pub use history::{Direction, HistoryEntry, HistoryOf, HistoryParticipant, HistoryQuery, Place};
 pub use migrate::migrate;
 pub use nodes::{LiveNode, NodeInfo};
 pub use open_calls::OpenCall;
 pub use positions::{BATCH_POSITIONS, Position};
 pub use prey::{Engaged, Orphan, Overdue};
+pub use quality::{QualityReport, QualitySums, ReportOutcome, Spread};
 pub use service_keys::{CreateKeyOutcome, NewServiceKey, RevokeOutcome, ServiceKey};
+pub use stats::CallTally;
 pub use sweep_runs::{StoredRun, SweepAction, SweepRun};
 pub use sweeps::{SweepRequest, SweeperState};
+pub use timeline::{TimelineEvent, Told};
 pub use types::{CommandId, is_keyed};
 pub use writer::WriterStats;
 
@@ -80,6 +89,7 @@ use connection::{Conn, Purpose, Target, with_conn};
 use error::Fault;
 use open_calls::Questions;
 use pool::Pool;
+use quality::Reports;
 use writer::Writer;
 
 /// Reads that may wait. More would be answered after their callers gave up.
@@ -113,6 +123,7 @@ struct Inner {
     leases: Pool,
     writer: Writer,
     questions: Arc<Questions>,
+    reports: Arc<Reports>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -155,6 +166,7 @@ impl Store {
             leases,
             writer,
             questions: Arc::default(),
+            reports: Arc::default(),
             threads: Mutex::new(threads),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -232,6 +244,10 @@ impl Store {
 
     fn questions(&self) -> &Arc<Questions> {
         &self.inner.questions
+    }
+
+    fn reports(&self) -> &Arc<Reports> {
+        &self.inner.reports
     }
 }
 

@@ -5,6 +5,7 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use diesel::prelude::*;
@@ -20,6 +21,10 @@ use crate::domain::{CallId, NodeId, UserId};
 
 /// Users of one statement. More make it long without making it cheaper per user.
 const BATCH_USERS: usize = 512;
+
+/// How long to wait for another's visit before making one more. Shorter: needless visits to a slow database; longer: who
+/// shared a statement that failed hears of it late.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A call that a user is rung or engaged in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,14 +77,17 @@ impl Store {
         let questions = self.questions().clone();
         questions.lock().push((users.to_vec(), reply));
         // One visit to the pool per question, and each answers all that wait by then: most find nothing left to do.
-        let asked = self.read(move |conn| answer_waiting(conn, &questions)).await;
-        match answer.try_recv() {
-            Ok(answered) => answered,
-            // Another's visit took the question and is not done yet, or there was no visit.
-            Err(_) => match asked {
-                Ok(()) => answer.await.unwrap_or(Err(StoreError::Unavailable { unknown_outcome: false })),
-                Err(error) => Err(error),
-            },
+        loop {
+            let waiting = questions.clone();
+            let visited = self.read(move |conn| answer_waiting(conn, &waiting)).await;
+            if let Ok(answered) = answer.try_recv() {
+                return answered;
+            }
+            visited?;
+            // Another's visit took the question. It may not be done yet, or fail in the end and give it back.
+            if let Ok(answered) = tokio::time::timeout(LOOK_AGAIN, &mut answer).await {
+                return answered.unwrap_or(Err(StoreError::Unavailable { unknown_outcome: false }));
+            }
         }
     }
 }

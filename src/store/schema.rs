@@ -228,6 +228,28 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::store::types::sql::*;
+    quality_reports (call_id, user_id, id) {
+        call_id -> Text,
+        user_id -> Text,
+        id -> DbUuid,
+        device_id -> Text,
+        at -> DbTime,
+        jitter_ms -> Nullable<Double>,
+        packet_loss_pct -> Nullable<Double>,
+        round_trip_ms -> Nullable<Double>,
+        bandwidth_kbps -> Nullable<Double>,
+        fps -> Nullable<Double>,
+        resolution -> Nullable<Text>,
+        codec -> Nullable<Text>,
+        ice_state -> Nullable<Text>,
+        used_turn -> Nullable<Bool>,
+        score -> Nullable<Text>,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(calls, slots);
 diesel::joinable!(group_members -> groups (group_id));
 diesel::allow_tables_to_appear_in_same_query!(call_events, calls, invitations, nodes, participants);

@@ -25,6 +25,7 @@ mod faults;
 mod fixtures;
 mod gateway;
 mod groups;
+mod history;
 mod idempotency;
 mod limits;
 mod load;

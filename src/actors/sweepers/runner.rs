@@ -32,6 +32,11 @@ const FOLD_EVERY: Duration = Duration::from_secs(15);
 /// How long runs are kept, and nodes that died: since when an owner is gone is known only so long.
 const RUNS_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 const NODES_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// For how long reports of quality are kept: long enough to ask why last week's calls were bad.
+const QUALITY_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Statements in a row that forget some of them. Fewer than come in in an hour, and they pile up; what is left over is
+/// for the next time, or for another node.
+const QUALITY_ROUNDS: usize = 200;
 /// How often older ones are forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(60 * 60);
 
@@ -98,8 +103,18 @@ pub(super) async fn run(node: NodeHandle, interval: Duration) {
     }
 }
 
-/// Old runs, and nodes that are long dead: a row for each start of each process.
+/// Old runs, old reports of quality, and nodes that are long dead: a row for each start of each process.
 async fn forget(node: &NodeHandle) {
+    for _ in 0..QUALITY_ROUNDS {
+        match node.store.forget_quality(QUALITY_KEPT).await {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error) => {
+                tracing::debug!(node.id = %node.id, %error, "old reports of quality not forgotten");
+                break;
+            }
+        }
+    }
     let forgotten = match node.store.forget_sweeps(RUNS_KEPT).await {
         Ok(_) => node.store.forget_dead_nodes(NODES_KEPT).await.map(drop),
         Err(error) => Err(error),

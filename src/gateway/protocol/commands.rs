@@ -7,7 +7,11 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{MAX_METADATA_BYTES, MAX_PAYLOAD_BYTES, MAX_PRESENCE, MAX_RESUME, MAX_TEXT_CHARS, wrong};
+use super::{
+    MAX_METADATA_BYTES, MAX_PAYLOAD_BYTES, MAX_PRESENCE, MAX_RESUME, MAX_TEXT_CHARS,
+    quality::{QualityData, Reported},
+    wrong,
+};
 use crate::{
     actors::{Ask, SignalKind, messages::Resume},
     domain::{CallId, CallType, Command, DeviceId, EndReason, GroupId, Opaque, Role, Track, UserId},
@@ -43,7 +47,7 @@ const fn only(event: &'static str, takes_key: bool, read: fn(Data<'_>) -> Result
 }
 
 /// All commands; what comes most often stands first.
-static COMMANDS: [Spec; 31] = [
+static COMMANDS: [Spec; 32] = [
     act("call:signal", "signal", signal),
     only("call:start", true, start),
     act("call:ringing", "ringing", |data| data.plain(Command::Ringing, ReplyShape::Empty)),
@@ -114,6 +118,7 @@ static COMMANDS: [Spec; 31] = [
         let TransferData { call_id, to_user_id } = data.of()?;
         ask(call_id, Command::Transfer { to: to_user_id }, ReplyShape::Call)
     }),
+    act("call:quality", "quality", |data| data.of().and_then(QualityData::checked).map(Request::Quality)),
     act("call:token", "token", |data| {
         data.of().map(|OnlyCall { call_id }| Request::Call { call: call_id, ask: Ask::Get, reply: ReplyShape::Media })
     }),
@@ -163,6 +168,7 @@ pub enum Request {
         reply: ReplyShape,
     },
     Signal(SignalData),
+    Quality(Reported),
     Presence {
         users: Vec<UserId>,
     },

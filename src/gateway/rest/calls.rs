@@ -14,11 +14,11 @@ use tokio::sync::oneshot;
 use crate::{
     actors::{Caller, CloseCause, Outbox, keyed::CommandKey, messages::Receipt},
     clock,
-    domain::{CallId, DeviceId, Role, SessionId, UserId},
+    domain::{CallId, DeviceId, Role, SessionId},
     gateway::{
         Gateway,
         address::ClientAddress,
-        auth::bearer,
+        auth::{Claims, bearer},
         dispatch::{self, Pending},
         limits::Kind,
         protocol::{IdempotencyKey, MAX_FRAME_BYTES, Request, SignalData, Spec, by_action, by_event, key_for},
@@ -33,11 +33,18 @@ pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 const UNNAMED_DEVICE: &str = "rest";
 
 /// Whom a request speaks for.
-async fn user(request: &HttpRequest, gateway: &Gateway) -> Result<UserId, Refusal> {
+async fn claims(request: &HttpRequest, gateway: &Gateway) -> Result<Claims, Refusal> {
     let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = header.and_then(bearer);
     let token = token.ok_or_else(|| Refusal::new(ErrorCode::Unauthenticated, "a user's token is needed"))?;
-    Ok(gateway.verifier.verify(token, clock::now()).await.map_err(auth_refusal)?.user)
+    gateway.verifier.verify(token, clock::now()).await.map_err(auth_refusal)
+}
+
+/// The same of a request that only reads; counted as one.
+pub(super) async fn reader(request: &HttpRequest, gateway: &Gateway) -> Result<Claims, Refusal> {
+    let claims = claims(request, gateway).await?;
+    gateway.limits.by_user(Kind::Read, &claims.user, ClientAddress::of(request))?;
+    Ok(claims)
 }
 
 /// A command as it stands in a request.
@@ -61,7 +68,7 @@ async fn read(
     call: Option<&str>,
     body: &[u8],
 ) -> Result<Sent, Refusal> {
-    let user = user(http, gateway).await?;
+    let user = claims(http, gateway).await?.user;
     let kind = Kind::of_request(spec.event, http.method().is_safe());
     gateway.limits.by_user(kind, &user, ClientAddress::of(http))?;
     let data = data(call, body)?;
@@ -177,7 +184,7 @@ async fn start(http: HttpRequest, body: web::Bytes, gateway: web::Data<Gateway>)
     carry_out(&gateway, sent).await
 }
 
-async fn act(
+pub(super) async fn act(
     http: HttpRequest,
     path: web::Path<(String, String)>,
     body: web::Bytes,
@@ -268,7 +275,7 @@ async fn patch_participant(
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Refusal> {
     let (call, whom) = path.into_inner();
-    let own = user(&http, &gateway).await?;
+    let own = claims(&http, &gateway).await?.user;
     let whom = if whom == "me" { own.as_str() } else { &whom };
     let (event, data) = change(&body, whom)?;
     if whom != own.as_str() && event != "call:role" {

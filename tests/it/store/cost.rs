@@ -60,6 +60,37 @@ fn cost_in_postgres_of_a_whole_call() {
     });
 }
 
+/// What each call pays for the indexes by which lists of the past are read.
+#[test]
+#[ignore = "a measurement"]
+fn cost_in_postgres_of_the_indexes_of_history() {
+    run(async {
+        for round in 0..6 {
+            let backend = Backend::postgres();
+            let Backend::Postgres(database) = &backend else { unreachable!() };
+            let store = backend.store().await;
+            let with = round % 2 == 0;
+            if !with {
+                backend.execute("DROP INDEX participants_by_user; DROP INDEX calls_by_group");
+            }
+            let mut n = 0;
+            let (started, before) = (Instant::now(), cpu(database));
+            while started.elapsed() < Duration::from_secs(5) {
+                let calls = (0..64).map(|_| {
+                    n += 1;
+                    let store = &store;
+                    // A thousand people who call each other again and again.
+                    let (caller, callee) = (format!("a{}", n % 1000), format!("b{}", n * 7 % 1000));
+                    async move { whole_call(store, &format!("c{n}"), &caller, &callee, "n1").await }
+                });
+                join_all(calls).await;
+            }
+            let used = cpu(database) - before;
+            println!("with them: {with}, {:.3} ms of PostgreSQL per call", used.as_secs_f64() * 1000.0 / f64::from(n));
+        }
+    });
+}
+
 /// What the looks of the sweepers cost beside many calls that have ended: they must not read those.
 #[test]
 #[ignore = "a measurement"]

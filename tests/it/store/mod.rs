@@ -1,10 +1,10 @@
 //! The store: one suite that PostgreSQL and SQLite both pass, and what only one of them can suffer.
 
-mod backend;
+pub mod backend;
 mod cases;
 mod cost;
 mod postgres_faults;
-mod scene;
+pub mod scene;
 mod sqlite_settings;
 
 /// Runs a case on a runtime of its own; it must end within two minutes.

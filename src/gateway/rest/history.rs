@@ -1,0 +1,273 @@
+//! What has been: lists of calls, the timeline of one, statistics.
+//!
+//! Read from the store on whichever node the request comes to, without the calls' owners. Must never show what clients
+//! told each other, nor to anybody a call that is none of theirs: what one may not see is not there.
+
+use actix_web::{HttpRequest, HttpResponse, http::header, web};
+use serde::Serialize;
+
+use super::{calls::reader, cursor, params::Params};
+use crate::{
+    clock,
+    domain::{CallId, CallStatus, GroupId, Rejection, Timestamp, UserId},
+    gateway::{Gateway, auth::Claims},
+    store::{Direction, HistoryEntry, HistoryOf, HistoryParticipant, HistoryQuery, TimelineEvent},
+    wire::Refusal,
+};
+
+/// Calls of a page, unless the request says.
+const USUAL_LIMIT: u64 = 20;
+/// Calls of a page. More make answers that clients wait for in vain.
+const MAX_LIMIT: u64 = 100;
+/// Events of a page of a timeline. Each may hold an offer of 64 KiB that the database reads over.
+const MAX_EVENTS: u64 = 500;
+
+pub(super) fn json(body: &impl Serialize) -> HttpResponse {
+    HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(body)
+}
+
+/// A call of a list.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry<'a> {
+    call_id: &'a CallId,
+    #[serde(rename = "type")]
+    call_type: &'a str,
+    mode: &'a str,
+    status: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end_reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended_by: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group_id: Option<&'a str>,
+    initiator_id: &'a str,
+    is_group: bool,
+    /// How the asker came to it; nothing if they did not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    direction: Option<&'static str>,
+    missed: bool,
+    created_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    started_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration_secs: Option<u64>,
+    peak_participants: u32,
+    participants: Vec<Part<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Part<'a> {
+    user_id: &'a str,
+    role: &'a str,
+    status: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_id: Option<&'a str>,
+    invited_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    joined_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    leave_reason: Option<&'a str>,
+    duration_secs: u64,
+}
+
+impl<'a> Entry<'a> {
+    fn of(entry: &'a HistoryEntry, user: &UserId, now: Timestamp) -> Self {
+        let until = entry.ended_at.unwrap_or(now);
+        let part = entry.participants.iter().find(|part| part.user == user.as_str());
+        let outgoing = entry.initiator == user.as_str();
+        Self {
+            call_id: &entry.place.call,
+            call_type: &entry.call_type,
+            mode: &entry.mode,
+            status: &entry.status,
+            end_reason: entry.end_reason.as_deref(),
+            ended_by: entry.ended_by.as_deref(),
+            group_id: entry.group.as_deref(),
+            initiator_id: &entry.initiator,
+            is_group: entry.is_group,
+            direction: part.map(|_| if outgoing { "outgoing" } else { "incoming" }),
+            missed: part.is_some_and(|part| part.status == "missed"),
+            created_at: entry.created_at,
+            started_at: entry.started_at,
+            ended_at: entry.ended_at,
+            duration_secs: entry.started_at.map(|started| until.since(started).as_secs()),
+            peak_participants: entry.peak_participants,
+            participants: entry.participants.iter().map(|part| Part::of(part, until)).collect(),
+        }
+    }
+}
+
+impl<'a> Part<'a> {
+    fn of(part: &'a HistoryParticipant, until: Timestamp) -> Self {
+        let present = part.joined_at.map_or(0, |joined| part.left_at.unwrap_or(until).since(joined).as_millis());
+        let earlier = u128::from(part.earlier_stays_ms);
+        Self {
+            user_id: &part.user,
+            role: &part.role,
+            status: &part.status,
+            device_id: part.device.as_deref(),
+            invited_at: part.invited_at,
+            joined_at: part.joined_at,
+            left_at: part.left_at,
+            leave_reason: part.leave_reason.as_deref(),
+            duration_secs: u64::try_from((earlier + present) / 1000).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Page<'a> {
+    calls: Vec<Entry<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<u64>,
+}
+
+fn query(params: &Params, user: &UserId) -> Result<HistoryQuery, Refusal> {
+    let direction = |text: &str| match text {
+        "incoming" => Some(Direction::Incoming),
+        "outgoing" => Some(Direction::Outgoing),
+        _ => None,
+    };
+    let group = params.id("groupId", |text| GroupId::new(text))?;
+    Ok(HistoryQuery {
+        user: user.clone(),
+        of: group.map_or(HistoryOf::User, HistoryOf::Group),
+        direction: params.read("direction", "incoming or outgoing", direction)?,
+        status: params.read("status", "a status of calls", CallStatus::parse)?,
+        missed: params.flag("missed")?,
+        with: params.id("with", |text| UserId::new(text))?,
+        since: params.time("since")?,
+        until: params.time("until")?,
+    })
+}
+
+async fn list(http: HttpRequest, gateway: web::Data<Gateway>) -> Result<HttpResponse, Refusal> {
+    let Claims { user, admin, .. } = reader(&http, &gateway).await?;
+    let params = Params::of(&http)?;
+    let query = query(&params, &user)?;
+    let limit = params.number("limit", 1, MAX_LIMIT)?.unwrap_or(USUAL_LIMIT) as usize;
+    let counted = params.flag("total")?.unwrap_or(false);
+    let after = params.read("cursor", "one that an answer gave for this list", |text| cursor::read(text, &query.of))?;
+    let store = &gateway.node.store;
+    if let HistoryOf::Group(group) = &query.of
+        && !admin
+        && !store.is_member(group, &user).await?
+    {
+        return Err(Rejection::NotFound.into());
+    }
+    // One more than wanted says whether there are more.
+    let mut entries = store.history(&query, after.as_ref(), limit + 1).await?;
+    let more = entries.len() > limit;
+    entries.truncate(limit);
+    let last = entries.last().filter(|_| more);
+    let next_cursor = last.map(|entry| cursor::write(&entry.place, &query.of));
+    let total = if counted { Some(store.history_count(&query).await?) } else { None };
+    let now = clock::now();
+    let calls = entries.iter().map(|entry| Entry::of(entry, &user, now)).collect();
+    Ok(json(&Page { calls, next_cursor, total }))
+}
+
+async fn active(http: HttpRequest, gateway: web::Data<Gateway>) -> Result<HttpResponse, Refusal> {
+    let user = reader(&http, &gateway).await?.user;
+    let entries = gateway.node.store.active_calls(&user).await?;
+    let now = clock::now();
+    let calls = entries.iter().map(|entry| Entry::of(entry, &user, now)).collect();
+    Ok(json(&Page { calls, next_cursor: None, total: None }))
+}
+
+/// For who had a part in the call, and for administrators.
+pub(super) async fn readable(http: &HttpRequest, call: &str, gateway: &Gateway) -> Result<(CallId, bool), Refusal> {
+    let Claims { user, admin, .. } = reader(http, gateway).await?;
+    let call = CallId::new(call).map_err(|error| Refusal::invalid(error.to_string()))?;
+    if gateway.node.store.is_participant(&call, &user).await? {
+        return Ok((call, true));
+    }
+    if admin { Ok((call, false)) } else { Err(Rejection::NotFound.into()) }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Step<'a> {
+    seq: u64,
+    at: Timestamp,
+    kind: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_ids: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'a str>,
+    node: &'a str,
+    epoch: u64,
+    since_previous_ms: u64,
+}
+
+impl<'a> Step<'a> {
+    fn of(event: &'a TimelineEvent) -> Self {
+        let told = &event.told;
+        Self {
+            seq: event.seq,
+            at: event.at,
+            kind: &event.kind,
+            user_id: told.user.as_deref(),
+            user_ids: told.users.as_deref(),
+            device_id: told.device.as_deref(),
+            by: told.by.as_deref(),
+            reason: told.reason.as_deref(),
+            status: told.status.as_deref(),
+            node: &event.node,
+            epoch: event.epoch,
+            since_previous_ms: event.since_previous_ms,
+        }
+    }
+}
+
+async fn timeline(
+    http: HttpRequest,
+    path: web::Path<String>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Refusal> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Timeline<'a> {
+        call_id: &'a CallId,
+        events: Vec<Step<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next_after: Option<u64>,
+    }
+    let (call, is_part) = readable(&http, &path, &gateway).await?;
+    let params = Params::of(&http)?;
+    let after = params.number("after", 0, i64::MAX as u64)?.unwrap_or(0);
+    let limit = params.number("limit", 1, MAX_EVENTS)?.unwrap_or(MAX_EVENTS) as usize;
+    let mut events = gateway.node.store.timeline(&call, after, limit + 1).await?;
+    if events.is_empty() && after == 0 && !is_part {
+        return Err(Rejection::NotFound.into());
+    }
+    let more = events.len() > limit;
+    events.truncate(limit);
+    let next_after = events.last().filter(|_| more).map(|event| event.seq);
+    Ok(json(&Timeline { call_id: &call, events: events.iter().map(Step::of).collect(), next_after }))
+}
+
+/// Before the resource of one call: `active` names none.
+pub fn routes(config: &mut web::ServiceConfig) {
+    config
+        .service(web::resource("/calls").guard(actix_web::guard::Get()).route(web::get().to(list)))
+        .service(web::resource("/calls/active").guard(actix_web::guard::Get()).route(web::get().to(active)))
+        .route("/calls/{callId}/timeline", web::get().to(timeline));
+}

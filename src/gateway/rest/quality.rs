@@ -1,0 +1,130 @@
+//! What participants have reported of a call's quality, summed up. How it is reported is `call:quality`, like any command.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
+
+use super::{
+    calls,
+    history::{json, readable},
+};
+use crate::{
+    domain::{
+        CallId, Timestamp,
+        quality::{Score, rating, score_of_rating},
+    },
+    gateway::{Gateway, protocol::MAX_FRAME_BYTES},
+    store::{QualitySums, Spread},
+    wire::Refusal,
+};
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Quality<'a> {
+    call_id: &'a CallId,
+    /// That of the mean of the participants' ratings.
+    score: Option<Score>,
+    reports: u64,
+    participants: Vec<OfParticipant<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OfParticipant<'a> {
+    user_id: &'a str,
+    /// That of the means below.
+    score: Option<Score>,
+    reports: u64,
+    scores: Scores,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jitter_ms: Option<Worst>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    packet_loss_pct: Option<Worst>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    round_trip_ms: Option<Worst>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bandwidth_kbps: Option<Worst>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fps: Option<Worst>,
+    used_turn: bool,
+    first_at: Timestamp,
+    last_at: Timestamp,
+}
+
+#[derive(Serialize)]
+struct Scores {
+    excellent: u64,
+    good: u64,
+    fair: u64,
+    poor: u64,
+}
+
+/// See [`Spread`].
+#[derive(Serialize)]
+struct Worst {
+    mean: f64,
+    worst: f64,
+}
+
+fn spread(spread: Spread) -> Option<Worst> {
+    let rounded = |number: f64| (number * 1000.0).round() / 1000.0;
+    spread.mean.zip(spread.worst).map(|(mean, worst)| Worst { mean: rounded(mean), worst: rounded(worst) })
+}
+
+fn rating_of(sums: &QualitySums) -> Option<f64> {
+    rating(sums.jitter_ms.mean, sums.packet_loss_pct.mean, sums.round_trip_ms.mean)
+}
+
+impl<'a> OfParticipant<'a> {
+    fn of(sums: &'a QualitySums) -> Self {
+        Self {
+            user_id: &sums.user,
+            score: rating_of(sums).map(score_of_rating),
+            reports: sums.reports,
+            scores: Scores { excellent: sums.excellent, good: sums.good, fair: sums.fair, poor: sums.poor },
+            jitter_ms: spread(sums.jitter_ms),
+            packet_loss_pct: spread(sums.packet_loss_pct),
+            round_trip_ms: spread(sums.round_trip_ms),
+            bandwidth_kbps: spread(sums.bandwidth_kbps),
+            fps: spread(sums.fps),
+            used_turn: sums.by_turn > 0,
+            first_at: sums.first_at,
+            last_at: sums.last_at,
+        }
+    }
+}
+
+async fn get(http: HttpRequest, path: web::Path<String>, gateway: web::Data<Gateway>) -> Result<HttpResponse, Refusal> {
+    let (call, is_part) = readable(&http, &path, &gateway).await?;
+    let store = &gateway.node.store;
+    let sums = store.quality_of(&call).await?;
+    if sums.is_empty() && !is_part && store.call_owner(&call).await?.is_none() {
+        return Err(crate::domain::Rejection::NotFound.into());
+    }
+    let ratings: Vec<f64> = sums.iter().filter_map(rating_of).collect();
+    let mean = (!ratings.is_empty()).then(|| ratings.iter().sum::<f64>() / ratings.len() as f64);
+    Ok(json(&Quality {
+        call_id: &call,
+        score: mean.map(score_of_rating),
+        reports: sums.iter().map(|sums| sums.reports).sum(),
+        participants: sums.iter().map(OfParticipant::of).collect(),
+    }))
+}
+
+async fn post(
+    http: HttpRequest,
+    path: web::Path<String>,
+    body: web::Bytes,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Refusal> {
+    calls::act(http, web::Path::from((path.into_inner(), "quality".to_owned())), body, gateway).await
+}
+
+/// `/calls/{callId}/quality`, below `/api/v1`.
+pub fn routes(config: &mut web::ServiceConfig) {
+    config.service(
+        web::resource("/calls/{callId}/quality")
+            .app_data(web::PayloadConfig::new(MAX_FRAME_BYTES))
+            .route(web::get().to(get))
+            .route(web::post().to(post)),
+    );
+}

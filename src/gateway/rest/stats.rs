@@ -1,0 +1,152 @@
+//! A user's calls in a period, counted.
+
+use std::time::Duration;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
+
+use super::{calls::reader, history::json, params::Params};
+use crate::{
+    clock,
+    domain::{CallStatus, Timestamp},
+    gateway::Gateway,
+    store::CallTally,
+    wire::Refusal,
+};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// The period, unless the request says.
+const USUAL_PERIOD: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// The longest period. All its calls are read: more would keep a connection busy for long.
+const MAX_PERIOD_DAYS: u32 = 366;
+/// Hours that count as peaks, at most.
+const PEAKS: usize = 3;
+
+#[derive(Serialize, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+struct Stats {
+    since: Timestamp,
+    until: Timestamp,
+    total: u64,
+    active: u64,
+    completed: u64,
+    failed: u64,
+    missed: u64,
+    declined: u64,
+    busy: u64,
+    cancelled: u64,
+    /// Completed of those that have ended; nothing where none has.
+    success_rate: Option<f64>,
+    total_duration_secs: u64,
+    mean_duration_secs: Option<f64>,
+    /// Most calls first.
+    peak_hours: Vec<Peak>,
+}
+
+#[derive(Serialize, Debug, PartialEq)]
+struct Peak {
+    /// 0 to 23, UTC.
+    hour: u8,
+    calls: u64,
+}
+
+/// Rounded: what follows is noise.
+fn to_places(number: f64, places: i32) -> f64 {
+    let factor = 10f64.powi(places);
+    (number * factor).round() / factor
+}
+
+impl Stats {
+    fn of(tallies: &[CallTally], since: Timestamp, until: Timestamp) -> Self {
+        let of = |status: CallStatus| {
+            tallies.iter().filter(|tally| tally.status == status.as_str()).map(|tally| tally.calls).sum::<u64>()
+        };
+        let total: u64 = tallies.iter().map(|tally| tally.calls).sum();
+        let (completed, failed) = (of(CallStatus::Ended), of(CallStatus::Failed));
+        let (missed, declined) = (of(CallStatus::Missed), of(CallStatus::Declined));
+        let (busy, cancelled) = (of(CallStatus::Busy), of(CallStatus::Cancelled));
+        let ended = completed + failed + missed + declined + busy + cancelled;
+        let talks: u64 = tallies.iter().map(|tally| tally.talks).sum();
+        let talked_ms: u64 = tallies.iter().map(|tally| tally.talked_ms).sum();
+        let mut hours = [0; 24];
+        for tally in tallies {
+            if let Some(calls) = hours.get_mut(usize::from(tally.hour)) {
+                *calls += tally.calls;
+            }
+        }
+        let mut peaks: Vec<Peak> =
+            (0..).zip(hours).filter(|(_, calls)| *calls > 0).map(|(hour, calls)| Peak { hour, calls }).collect();
+        peaks.sort_by_key(|peak| (std::cmp::Reverse(peak.calls), peak.hour));
+        peaks.truncate(PEAKS);
+        Self {
+            since,
+            until,
+            total,
+            active: total - ended,
+            completed,
+            failed,
+            missed,
+            declined,
+            busy,
+            cancelled,
+            success_rate: (ended > 0).then(|| to_places(completed as f64 / ended as f64, 4)),
+            total_duration_secs: talked_ms / 1000,
+            mean_duration_secs: (talks > 0).then(|| to_places(talked_ms as f64 / 1000.0 / talks as f64, 3)),
+            peak_hours: peaks,
+        }
+    }
+}
+
+async fn stats(http: HttpRequest, gateway: web::Data<Gateway>) -> Result<HttpResponse, Refusal> {
+    let user = reader(&http, &gateway).await?.user;
+    let params = Params::of(&http)?;
+    let until = params.time("until")?.unwrap_or_else(clock::now);
+    let since = params.time("since")?.unwrap_or(until - USUAL_PERIOD);
+    if since >= until {
+        return Err(Refusal::invalid("since must be before until"));
+    }
+    if until.since(since) > DAY * MAX_PERIOD_DAYS {
+        return Err(Refusal::invalid(format!("since must be at most {MAX_PERIOD_DAYS} days before until")));
+    }
+    let tallies = gateway.node.store.tally(&user, since, until).await?;
+    Ok(json(&Stats::of(&tallies, since, until)))
+}
+
+/// Before the resource of one call: `stats` names none.
+pub fn routes(config: &mut web::ServiceConfig) {
+    config.service(web::resource("/calls/stats").guard(actix_web::guard::Get()).route(web::get().to(stats)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_counted_by_how_they_ended() {
+        let tally = |status: CallStatus, hour, calls, talks, talked_ms| CallTally {
+            status: status.as_str().to_owned(),
+            hour,
+            calls,
+            talks,
+            talked_ms,
+        };
+        let tallies = [
+            tally(CallStatus::Ended, 9, 4, 4, 100_500),
+            tally(CallStatus::Ended, 17, 1, 1, 1_000),
+            tally(CallStatus::Missed, 9, 2, 0, 0),
+            tally(CallStatus::Active, 17, 1, 0, 0),
+            tally(CallStatus::Failed, 3, 1, 0, 0),
+            tally(CallStatus::Busy, 4, 1, 0, 0),
+        ];
+        let (since, until) = (Timestamp::from_millis(0), Timestamp::from_millis(1));
+        let stats = Stats::of(&tallies, since, until);
+        assert_eq!((stats.total, stats.active, stats.completed, stats.missed), (10, 1, 5, 2));
+        assert_eq!((stats.failed, stats.busy, stats.declined, stats.cancelled), (1, 1, 0, 0));
+        assert_eq!((stats.success_rate, stats.total_duration_secs), (Some(0.5556), 101));
+        assert_eq!(stats.mean_duration_secs, Some(20.3));
+        let peaks: Vec<(u8, u64)> = stats.peak_hours.iter().map(|peak| (peak.hour, peak.calls)).collect();
+        assert_eq!(peaks, [(9, 6), (17, 2), (3, 1)]);
+        let nothing = Stats::of(&[], since, until);
+        assert_eq!((nothing.total, nothing.success_rate, nothing.mean_duration_secs), (0, None, None));
+    }
+}

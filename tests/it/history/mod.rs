@@ -1,0 +1,9 @@
+//! Looking back: lists of calls, timelines, statistics, quality.
+
+mod lists;
+mod measured;
+mod pages;
+mod plans;
+mod quality;
+mod seed;
+mod timeline;
