@@ -63,6 +63,9 @@ pub enum Command {
     },
     Invite {
         users: Vec<UserId>,
+        /// Those of them who are no members of the call's group, as the store said just now.
+        #[serde(default)]
+        guests: Vec<UserId>,
     },
     Media {
         audio: Option<bool>,

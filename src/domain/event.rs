@@ -53,6 +53,9 @@ pub enum Event {
         /// To take the place of `by`.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         transfer: bool,
+        /// No member of the call's group.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        guest: bool,
     },
     /// Came in without being rung, or came back after leaving.
     Joined {

@@ -100,6 +100,8 @@ pub struct Participant {
     /// Who rang this user; `None` for who started the call or joined unasked.
     pub invited_by: Option<UserId>,
     pub invited_at: Timestamp,
+    /// Was asked into a group's call without being a member.
+    pub guest: bool,
     pub joined_at: Option<Timestamp>,
     pub left_at: Option<Timestamp>,
     pub leave_reason: Option<EndReason>,
@@ -131,6 +133,7 @@ impl Participant {
             held: false,
             invited_by: None,
             invited_at: at,
+            guest: false,
             joined_at: None,
             left_at: None,
             leave_reason: None,

@@ -143,6 +143,7 @@ mod tests {
             by: user("alice"),
             ring_deadline: Timestamp::from_millis(9000),
             transfer: false,
+            guest: false,
         };
         let busy = Event::Busy { user: user("bob"), device: None };
         let (begun, answers) = derive(None, &[recorded(4, invited), recorded(5, busy)]);
@@ -158,6 +159,7 @@ mod tests {
             by: user("alice"),
             ring_deadline: Timestamp::from_millis(9000),
             transfer: false,
+            guest: false,
         };
         let missed = Event::Missed { user: user("bob") };
         let end = Event::Ended { status: CallStatus::Ended, reason: EndReason::Completed, by: None };

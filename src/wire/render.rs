@@ -146,7 +146,7 @@ impl Head<'_> {
                 out = self.open("call:incoming");
                 out.field("from", by).field("ringDeadline", ring_deadline).field("call", &self.call_object());
             }
-            Event::Invited { user, by, ring_deadline, transfer } => {
+            Event::Invited { user, by, ring_deadline, transfer, .. } => {
                 out = self.open("call:participant_invited");
                 out.field("userId", user).field("by", by).field("ringDeadline", ring_deadline);
                 out.optional("transfer", transfer.then_some(&true));

@@ -1,9 +1,9 @@
 //! Whose membership in the call's group decides about a question, and what follows when somebody is no member any more.
 //!
-//! Only members start, join or see a group's calls, and who is in one counts as a member until the store says otherwise:
-//! it is asked when somebody from outside comes or looks, when others are to be rung, when the application says that
-//! the members have changed, and when the call is begun or rebuilt (the change may have come in between). Must never let
-//! somebody stay because the store could not be asked: then the asker is refused, and asks again.
+//! Only members, and guests whom somebody in the call has asked in by name, start, join or see a group's calls. Who is in
+//! one counts as a member until the store says otherwise: it is asked when somebody from outside comes or looks, when the
+//! application says that the members have changed, and when the call is begun or rebuilt (the change may have come in
+//! between). Must never let somebody stay because the store could not be asked: then the asker is refused, and asks again.
 
 use std::collections::HashSet;
 
@@ -17,7 +17,10 @@ use crate::{
         Answer, Ask,
         messages::{Request, Resume},
     },
-    domain::{By, Call, Command, GroupId, Rejection, UserId, call::is_absent},
+    domain::{
+        By, Call, Command, GroupId, Rejection, UserId,
+        call::{is_absent, is_guest},
+    },
 };
 
 /// Whose membership must be known before the question is answered; nobody's, if the call has no group.
@@ -28,7 +31,7 @@ pub(in crate::actors) fn asked_for(call: &Call, user: &UserId, ask: &Ask) -> Vec
     if is_outsider(call, user, ask) {
         return vec![user.clone()];
     }
-    let Ask::Do(Command::Invite { users }) = bare(ask) else { return Vec::new() };
+    let Ask::Do(Command::Invite { users, .. }) = bare(ask) else { return Vec::new() };
     if !call.participant(user).is_some_and(|p| p.status.is_engaged()) {
         // Who may not ask anybody in is refused for that.
         return Vec::new();
@@ -47,17 +50,21 @@ pub(in crate::actors) fn admits(call: &Call, user: &UserId, ask: &Ask, members: 
     if call.participant(user).is_none() || (call.group.is_some() && is_outsider(call, user, ask)) {
         return Err(Rejection::NotFound);
     }
-    if asked_for(call, user, ask).is_empty() { Ok(()) } else { Err(Rejection::Forbidden) }
+    Ok(())
 }
 
 /// Has no part in the call that would give them this. Who was in it may repeat what they did then, but not look or come
 /// back.
 fn is_outsider(call: &Call, user: &UserId, ask: &Ask) -> bool {
     let repeats = matches!(bare(ask), Ask::Do(command) if !matches!(command, Command::Join));
-    if repeats { call.participant(user).is_none() } else { is_absent(call, user) }
+    if repeats { call.participant(user).is_none() } else { is_absent(call, user) && !is_guest(call, user) }
 }
 
 fn bare(ask: &Ask) -> &Ask {
+    if let Ask::Keyed { ask, .. } = ask { ask } else { ask }
+}
+
+fn bare_mut(ask: &mut Ask) -> &mut Ask {
     if let Ask::Keyed { ask, .. } = ask { ask } else { ask }
 }
 
@@ -73,13 +80,23 @@ impl CallActor {
     ) {
         self.busy = true;
         let store = self.node.store.clone();
-        let wanted = users.len();
-        let lookup = async move { store.members_among(&group, &users).await };
-        ctx.spawn(lookup.into_actor(self).map(move |members, actor, ctx| {
+        let lookup = async move { (store.members_among(&group, &users).await, users) };
+        ctx.spawn(lookup.into_actor(self).map(move |(members, users), actor, ctx| {
             actor.busy = false;
             match members {
                 Ok(members) => {
-                    let found = LookedUp { member: Some(members.len() == wanted), ..found };
+                    let others = without(users, &members);
+                    let mut request = request;
+                    let found = match bare_mut(&mut request.ask) {
+                        // Asked in by name: they need not be members.
+                        Ask::Do(Command::Invite { guests, .. })
+                            if request.caller.as_ref().is_none_or(|caller| !others.contains(&caller.user)) =>
+                        {
+                            *guests = others;
+                            LookedUp { member: Some(true), ..found }
+                        }
+                        _ => LookedUp { member: Some(others.is_empty()), ..found },
+                    };
                     actor.jobs.push_front(Job::Ask(request, found));
                 }
                 Err(error) => {
@@ -160,7 +177,7 @@ impl CallActor {
     }
 
     fn present(&self) -> Vec<UserId> {
-        let there = self.call.participants.iter().filter(|p| !p.status.is_final());
+        let there = self.call.participants.iter().filter(|p| !p.status.is_final() && !is_guest(&self.call, &p.user));
         there.map(|p| p.user.clone()).collect()
     }
 }

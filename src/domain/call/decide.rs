@@ -53,7 +53,8 @@ pub fn decide(call: &Call, now: Timestamp, rules: &Rules, by: &By, command: &Com
                 return Err(Rejection::NotFound);
             }
             // Who was in the call once has no way back when the group has them no more.
-            if matches!(command, Command::Join) && call.group.is_some() && is_absent(call, user) && !member {
+            let outsider = call.group.is_some() && is_absent(call, user) && !is_guest(call, user);
+            if matches!(command, Command::Join) && outsider && !member {
                 return Err(Rejection::NotFound);
             }
             (by_user(call, now, rules, user, device, command)?, Some(user))
@@ -66,6 +67,12 @@ pub fn decide(call: &Call, now: Timestamp, rules: &Rules, by: &By, command: &Com
 /// Neither in the call nor rung, nor waiting to be let in.
 pub fn is_absent(call: &Call, user: &UserId) -> bool {
     call.participant(user).is_none_or(|p| p.status.is_final())
+}
+
+/// Somebody in the call has asked them in by name, and nobody has sent them away since: whether they are a member of the
+/// call's group does not matter.
+pub fn is_guest(call: &Call, user: &UserId) -> bool {
+    call.participant(user).is_some_and(|p| p.guest && p.leave_reason != Some(EndReason::Kicked))
 }
 
 /// Adds the end of the call, if that is what the events lead to.
@@ -152,7 +159,7 @@ fn by_user(
         Command::End { reason } => end(call, &user, device, rung, engaged, *reason),
         Command::Invite { .. } | Command::Media { .. } if over => Err(Rejection::AlreadyEnded),
         Command::Invite { .. } | Command::Media { .. } if !engaged => Err(Rejection::NotParticipant),
-        Command::Invite { users } => invite(call, now, rules, &user, users),
+        Command::Invite { users, guests } => invite(call, now, rules, &user, users, guests),
         Command::Media { audio, video, screen } => {
             let differs = me.is_some_and(|p| {
                 audio.is_some_and(|v| v != p.audio)
@@ -385,7 +392,7 @@ fn end(
     Ok(vec![Event::Ended { status: status_for(reason), reason, by: Some(user.clone()) }])
 }
 
-fn invite(call: &Call, now: Timestamp, rules: &Rules, by: &UserId, users: &[UserId]) -> Decision {
+fn invite(call: &Call, now: Timestamp, rules: &Rules, by: &UserId, users: &[UserId], guests: &[UserId]) -> Decision {
     let role = call.participant(by).map(|p| p.role);
     if call.locked && role == Some(Role::Participant) {
         return Err(Rejection::CallLocked);
@@ -410,6 +417,12 @@ fn invite(call: &Call, now: Timestamp, rules: &Rules, by: &UserId, users: &[User
     let ring_deadline = now + rules.ring_timeout;
     Ok(invitees
         .into_iter()
-        .map(|user| Event::Invited { user: user.clone(), by: by.clone(), ring_deadline, transfer: false })
+        .map(|user| Event::Invited {
+            user: user.clone(),
+            by: by.clone(),
+            ring_deadline,
+            transfer: false,
+            guest: guests.contains(user),
+        })
         .collect())
 }

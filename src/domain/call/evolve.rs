@@ -152,11 +152,14 @@ pub fn evolve(call: &mut Call, recorded: &Recorded) -> Audience {
         Event::Missed { user } => {
             call.settle(user, ParticipantStatus::Missed, at);
         }
-        Event::Invited { user, by, ring_deadline, transfer } => {
+        Event::Invited { user, by, ring_deadline, transfer, guest } => {
             if *transfer {
                 call.transfer = Some(Transfer { by: by.clone(), to: user.clone() });
             }
             invite(call, user, by, *ring_deadline, at);
+            if let Some(p) = call.participant_mut(user) {
+                p.guest = *guest;
+            }
         }
         Event::Moved { user, device } => {
             if let Some(p) = call.participant_mut(user) {

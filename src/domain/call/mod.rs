@@ -16,7 +16,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use audience::{Audience, Heard};
-pub use decide::{decide, is_absent, start};
+pub use decide::{decide, is_absent, is_guest, start};
 pub use evolve::evolve;
 pub use invariants::{Violation, check};
 pub use transfer::Transfer;

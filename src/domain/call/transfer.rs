@@ -32,7 +32,7 @@ pub(super) fn transfer(call: &Call, now: Timestamp, rules: &Rules, me: &Particip
         return Err(Rejection::Invalid("toUserId is in the call"));
     }
     let ring_deadline = now + rules.ring_timeout;
-    Ok(vec![Event::Invited { user: to.clone(), by: me.user.clone(), ring_deadline, transfer: true }])
+    Ok(vec![Event::Invited { user: to.clone(), by: me.user.clone(), ring_deadline, transfer: true, guest: false }])
 }
 
 /// What follows from this user's accepting, if they were rung for a transfer.

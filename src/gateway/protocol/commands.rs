@@ -78,7 +78,7 @@ static COMMANDS: [Spec; 32] = [
         if user_ids.is_empty() {
             return Err(Refusal::invalid("data.userIds must name somebody"));
         }
-        ask(call_id, Command::Invite { users: user_ids }, ReplyShape::Call)
+        ask(call_id, Command::Invite { users: user_ids, guests: Vec::new() }, ReplyShape::Call)
     }),
     only("call:media", true, |data| {
         let MediaData { call_id, audio, video, screen } = data.of()?;

@@ -130,7 +130,7 @@ fn user_commands() -> impl Strategy<Value = Command> {
         5 => Just(Command::Join),
         3 => Just(Command::Leave),
         2 => option::of(select(reasons.to_vec())).prop_map(|reason| Command::End { reason }),
-        3 => several_users().prop_map(|users| Command::Invite { users }),
+        3 => several_users().prop_map(|users| Command::Invite { users, guests: vec![] }),
         1 => any::<(Option<bool>, Option<bool>, Option<bool>)>()
             .prop_map(|(audio, video, screen)| Command::Media { audio, video, screen }),
         1 => Just(Command::Tick),

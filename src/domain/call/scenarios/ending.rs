@@ -90,7 +90,7 @@ fn nothing_happens_to_a_call_that_has_ended() {
             Command::Ringing,
             Command::Accept { answer: None },
             Command::Join,
-            Command::Invite { users: vec![user_id("carol")] },
+            Command::Invite { users: vec![user_id("carol")], guests: vec![] },
             Command::Decline { reason: None },
             Command::Busy,
         ] {

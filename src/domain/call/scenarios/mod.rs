@@ -253,6 +253,6 @@ impl At<'_> {
     }
 
     pub fn invite(self, users: &[&str]) -> Outcome {
-        self.does(Command::Invite { users: users.iter().map(|name| user_id(name)).collect() })
+        self.does(Command::Invite { users: users.iter().map(|name| user_id(name)).collect(), guests: vec![] })
     }
 }

@@ -45,7 +45,8 @@ pub async fn derived_rows(backend: Backend) {
     store.commit(commit).await.unwrap();
     let (commit, call) = call.decide("carol", &Command::Decline { reason: None });
     store.commit(commit).await.unwrap();
-    let (commit, call) = call.decide("alice", &Command::Invite { users: vec![user("erin"), user("carol")] });
+    let (commit, call) =
+        call.decide("alice", &Command::Invite { users: vec![user("erin"), user("carol")], guests: vec![] });
     store.commit(commit).await.unwrap();
     assert_eq!(backend.count("participants WHERE open"), 5);
     assert_eq!(backend.texts("device_id", "participants WHERE user_id = 'bob'"), ["bob-phone"]);
