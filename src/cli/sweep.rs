@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use clap::{Args, builder::PossibleValuesParser};
+use clap::Args;
 use uuid::Uuid;
 
 use crate::{
@@ -35,8 +35,8 @@ const SHOWN_RUNS: u32 = 3;
 /// What to sweep.
 #[derive(Debug, Clone, Args)]
 pub(super) struct SweepArgs {
-    /// The sweeper to run.
-    #[arg(value_name = "NAME", required_unless_present = "list", value_parser = PossibleValuesParser::new(sweepers::NAMES))]
+    /// The sweeper to run: stale_ringing, stale_connecting, max_duration, left_behind or takeover.
+    #[arg(value_name = "NAME", required_unless_present = "list", value_parser = sweeper_named)]
     name: Option<String>,
 
     /// Look and report, but change nothing.
@@ -46,6 +46,15 @@ pub(super) struct SweepArgs {
     /// Show every sweeper and its last runs instead.
     #[arg(long, conflicts_with_all = ["name", "dry_run"])]
     list: bool,
+}
+
+/// Also with hyphens, as flags have them.
+fn sweeper_named(text: &str) -> Result<String, String> {
+    let name = text.replace('-', "_");
+    if sweepers::NAMES.contains(&name.as_str()) {
+        return Ok(name);
+    }
+    Err(format!("there is no such sweeper; there are {}", sweepers::NAMES.join(", ")))
 }
 
 /// Runs to its end; 0: done, 1: failed, could not ask, or no node took it.
@@ -170,4 +179,16 @@ fn summary_of(StoredRun { run, .. }: &StoredRun, outcome: &str) -> String {
 #[expect(clippy::print_stdout, reason = "what the command is asked for")]
 fn print(line: &str) {
     println!("{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sweeper_may_be_named_with_hyphens_and_an_unknown_name_is_told_the_known_ones() {
+        assert_eq!(sweeper_named("stale-ringing").as_deref(), Ok("stale_ringing"));
+        assert_eq!(sweeper_named("takeover").as_deref(), Ok("takeover"));
+        assert!(sweeper_named("takeovers").unwrap_err().contains("left_behind"));
+    }
 }
