@@ -300,8 +300,8 @@ async fn wrong_types_are_refused_with_a_code_and_the_session_survives() {
 async fn unknown_commands_are_refused_with_a_code_and_the_session_survives() {
     let cluster = TestCluster::embedded().start().await;
     let alice = cluster.connect(0, "alice", "phone").await;
-    // Events are no commands, and those of later days are not known yet.
-    for command in ["call:teleport", "call:incoming", "call:accepted", "CALL:START", "", "call:hold", "call:kick"] {
+    // Events are no commands.
+    for command in ["call:teleport", "call:incoming", "call:accepted", "CALL:START", "", "call:held", "call:kicked"] {
         let error = alice.refused(command, json!({"callId": "c", "userId": "bob"})).await;
         assert_eq!(error.code, "invalid", "{command}: {error:?}");
     }
