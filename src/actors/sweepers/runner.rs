@@ -34,9 +34,13 @@ const RUNS_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 const NODES_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// For how long reports of quality are kept: long enough to ask why last week's calls were bad.
 const QUALITY_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// Statements in a row that forget some of them. Fewer than come in in an hour, and they pile up; what is left over is
+/// Statements in a row that forget some of these, or of answers. Fewer than come in in an hour, and they pile up; what is left over is
 /// for the next time, or for another node.
-const QUALITY_ROUNDS: usize = 200;
+const FORGET_ROUNDS: usize = 200;
+/// For how long the first answers to commands with a key are kept, at least, as the protocol says; how many are forgotten
+/// by one statement.
+const KEYS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+const KEYS_AT_ONCE: u32 = 1000;
 /// How often older ones are forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(60 * 60);
 
@@ -103,24 +107,34 @@ pub(super) async fn run(node: NodeHandle, interval: Duration) {
     }
 }
 
-/// Old runs, old reports of quality, and nodes that are long dead: a row for each start of each process.
+/// Old runs, old reports of quality, old answers, and nodes that are long dead: a row for each start of each process.
 async fn forget(node: &NodeHandle) {
-    for _ in 0..QUALITY_ROUNDS {
-        match node.store.forget_quality(QUALITY_KEPT).await {
-            Ok(0) => break,
-            Ok(_) => {}
-            Err(error) => {
-                tracing::debug!(node.id = %node.id, %error, "old reports of quality not forgotten");
-                break;
-            }
-        }
-    }
+    let store = &node.store;
+    forget_all(node, "old reports of quality not forgotten", || store.forget_quality(QUALITY_KEPT)).await;
+    forget_all(node, "old answers not forgotten", || store.forget_keyed(KEYS_KEPT, KEYS_AT_ONCE)).await;
     let forgotten = match node.store.forget_sweeps(RUNS_KEPT).await {
         Ok(_) => node.store.forget_dead_nodes(NODES_KEPT).await.map(drop),
         Err(error) => Err(error),
     };
     if let Err(error) = forgotten {
         tracing::debug!(node.id = %node.id, %error, "old runs and nodes not forgotten");
+    }
+}
+
+/// Statement after statement, until nothing is left that is old.
+async fn forget_all<F>(node: &NodeHandle, failed: &str, forget: impl Fn() -> F)
+where
+    F: Future<Output = Result<usize, StoreError>>,
+{
+    for _ in 0..FORGET_ROUNDS {
+        match forget().await {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error) => {
+                tracing::debug!(node.id = %node.id, %error, "{failed}");
+                break;
+            }
+        }
     }
 }
 
