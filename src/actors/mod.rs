@@ -18,6 +18,7 @@ pub mod outbox;
 pub mod polling;
 mod reader;
 pub mod router;
+mod signals;
 pub mod start;
 pub mod sweepers;
 pub mod user;

@@ -12,12 +12,11 @@ use uuid::Uuid;
 use super::{
     Answer, Ask, Caller, Node,
     call::{CallActor, LetGo},
-    directory::Overloaded,
-    messages::{Receipt, RelaySignal, Request, SignalRequest, ToNode},
+    messages::{Request, ToNode},
     node::ASK_TIMEOUT,
 };
 use crate::{
-    domain::{Call, CallId, NodeId, Rejection, SessionId},
+    domain::{Call, CallId, NodeId, Rejection},
     store::{ClaimOutcome, StoreError, is_keyed},
     wire::{ErrorCode, Refusal},
 };
@@ -31,7 +30,7 @@ const MAX_HOPS: u8 = 2;
 type Outcome = Result<Answer, Refusal>;
 pub(super) type BoxedOutcome = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
-enum Place {
+pub(super) enum Place {
     Here(Addr<CallActor>),
     There(NodeId),
 }
@@ -48,10 +47,8 @@ impl Node {
             return Box::pin(async move {
                 match receive(sent).await {
                     Some(outcome) => outcome,
-                    None => {
-                        node.directory.remove_call(&call, &addr);
-                        node.ask_again(&call, command, caller, ask).await
-                    }
+                    // It stays listed until it is rebuilt: should that fail now, the look after dead actors does it.
+                    None => node.ask_again(&call, command, caller, ask).await,
                 }
             });
         }
@@ -94,7 +91,6 @@ impl Node {
                         return outcome;
                     }
                     tracing::warn!(call.id = %call, node.id = %self.id, attempt, "call actor died; rebuilding it");
-                    self.directory.remove_call(call, &addr);
                 }
                 Place::There(owner) if hops < MAX_HOPS => {
                     if let Err(unreachable) = self.reach(&owner) {
@@ -160,7 +156,10 @@ impl Node {
     }
 
     /// `None`: the node asked is gone.
-    async fn answer_of(self: &Arc<Self>, sent: Result<(u64, oneshot::Receiver<Outcome>), Refusal>) -> Option<Outcome> {
+    pub(super) async fn answer_of(
+        self: &Arc<Self>,
+        sent: Result<(u64, oneshot::Receiver<Outcome>), Refusal>,
+    ) -> Option<Outcome> {
         let (id, answer) = match sent {
             Ok(sent) => sent,
             Err(refusal) => return Some(Err(refusal)),
@@ -170,95 +169,6 @@ impl Node {
         }
         self.asks.remove(&id);
         Some(Err(Refusal::unavailable("the call's owner did not answer in time")))
-    }
-
-    /// Relays a signal from a session of this node.
-    pub fn signal(self: &Arc<Self>, request: SignalRequest) {
-        let Some(request) = self.signal_at_once(request) else { return };
-        match self.directory.owner(&request.call).filter(|owner| *owner != self.id && self.is_live(owner)) {
-            Some(owner) => self.signal_to(&owner, request),
-            None => self.signal_when_found(request),
-        }
-    }
-
-    /// Relays a signal that another node takes this one's call for.
-    pub(super) fn signal_from_afar(self: &Arc<Self>, request: SignalRequest) {
-        if let Some(request) = self.signal_at_once(request) {
-            self.signal_when_found(request);
-        }
-    }
-
-    /// Hands a signal to the call's actor, or gives it back if there is none here.
-    fn signal_at_once(&self, request: SignalRequest) -> Option<SignalRequest> {
-        match self.directory.call_for_signal(&request.call) {
-            // `do_send`: a signal lost with the call's actor is told by `call:renegotiate` from the next one; what may
-            // wait here is bounded by the slots.
-            Some(Ok((addr, slot))) => addr.do_send(RelaySignal { request, slot }),
-            Some(Err(Overloaded)) => {
-                let refusal = Refusal::new(ErrorCode::RateLimited, "too many signals wait for this call");
-                self.settle(&request.receipt, Err(refusal));
-            }
-            None => return Some(request),
-        }
-        None
-    }
-
-    /// Sends a signal after a call that has moved.
-    pub(super) fn pass_signal_on(self: &Arc<Self>, owner: &NodeId, request: SignalRequest) {
-        let Receipt::There { node, session, ask } = &request.receipt else { return self.signal_to(owner, request) };
-        let body = signal_body(&request, session, *ask, Some(node));
-        if let Err(refusal) = self.tell_node(owner, &body, &[request.payload.text()]) {
-            self.settle(&request.receipt, Err(refusal));
-        }
-    }
-
-    fn signal_to(self: &Arc<Self>, owner: &NodeId, request: SignalRequest) {
-        let Receipt::Here { id, session, .. } = &request.receipt else { return };
-        if let Err(unreachable) = self.reach(owner) {
-            return self.settle(&request.receipt, Err(unreachable));
-        }
-        let asked = id.as_ref().map(|_| self.expect_answer(owner));
-        let body = signal_body(&request, session, asked.as_ref().map(|(ask, _)| *ask), None);
-        let sent = self.tell_node(owner, &body, &[request.payload.text()]);
-        match (sent, asked) {
-            (Ok(()), None) => {}
-            (Ok(()), Some(asked)) => {
-                // The sender wants to hear of it, also when the signal or the answer is lost.
-                let node = self.clone();
-                self.spawn(async move {
-                    let gone = || Err(Refusal::unavailable("the call's owner is gone; send it again"));
-                    let outcome = node.answer_of(Ok(asked)).await.unwrap_or_else(gone);
-                    node.settle(&request.receipt, outcome.map(drop));
-                });
-            }
-            (Err(refusal), asked) => {
-                if let Some((ask, _)) = asked {
-                    self.asks.remove(&ask);
-                }
-                self.settle(&request.receipt, Err(refusal));
-            }
-        }
-    }
-
-    fn signal_when_found(self: &Arc<Self>, request: SignalRequest) {
-        let node = self.clone();
-        self.spawn(async move {
-            let from_here = matches!(request.receipt, Receipt::Here { .. });
-            let refusal = match node.locate(&request.call).await {
-                // Its actor is listed now.
-                Ok(Place::Here(_)) => {
-                    let Some(given_back) = node.signal_at_once(request) else { return };
-                    let refusal = Refusal::unavailable("the call is not ready");
-                    return node.settle(&given_back.receipt, Err(refusal));
-                }
-                Ok(Place::There(owner)) if from_here => return node.signal_to(&owner, request),
-                // The call has moved. `hops` are not counted: only its owner's word, from the store, sends it on.
-                Ok(Place::There(owner)) if owner != node.id => return node.pass_signal_on(&owner, request),
-                Ok(Place::There(_)) => Refusal::unavailable("the call has moved"),
-                Err(refusal) => refusal,
-            };
-            node.settle(&request.receipt, Err(refusal));
-        });
     }
 
     /// Makes sure that a call whose actor died here is owned again, so that its timers run. `false`: it is to be tried
@@ -274,7 +184,7 @@ impl Node {
         Ok(matches!(self.locate(call).await?, Place::Here(_)))
     }
 
-    async fn locate(self: &Arc<Self>, call: &CallId) -> Result<Place, Refusal> {
+    pub(super) async fn locate(self: &Arc<Self>, call: &CallId) -> Result<Place, Refusal> {
         if let Some(addr) = self.directory.call(call) {
             return Ok(Place::Here(addr));
         }
@@ -346,22 +256,6 @@ impl Node {
             addr.do_send(LetGo);
         }
         Ok(addr)
-    }
-}
-
-/// A signal for another node, without its payload. `origin`: the node of its session, if that is not this one.
-fn signal_body(request: &SignalRequest, session: &SessionId, ask: Option<u64>, origin: Option<&NodeId>) -> ToNode {
-    ToNode::Signal {
-        call: request.call.clone(),
-        from: request.from.clone(),
-        from_device: request.from_device.clone(),
-        kind: request.kind,
-        to: request.to.clone(),
-        to_device: request.to_device.clone(),
-        session: session.clone(),
-        ask,
-        origin: origin.cloned(),
-        key: request.key,
     }
 }
 

@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 pub use self::{
-    commands::{Hello, ReplyShape, Request, SignalData, Spec, StartData, StartMode, by_action, by_event},
+    commands::{ReplyShape, Request, Spec, by_action, by_event},
+    data::{Hello, SignalData, StartData, StartMode},
     key::{IdempotencyKey, key_for},
     quality::{Report, Reported},
 };
@@ -84,6 +85,7 @@ fn wrong(what: &str, error: &serde_json::Error) -> Refusal {
 }
 
 mod commands;
+mod data;
 mod key;
 mod quality;
 #[cfg(test)]

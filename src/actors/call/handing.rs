@@ -1,10 +1,16 @@
 //! A call's part in being handed over: it holds still, gives away what only its memory has, and ends; or goes on.
 
+use std::sync::Arc;
+
 use actix::{Context, Handler};
 use tokio::sync::oneshot;
 
-use super::{CallActor, Job};
-use crate::{actors::handoff::Parcel, domain::NodeId};
+use super::{CallActor, History, Job, Link, relay::Relay};
+use crate::{
+    actors::{NodeHandle, handoff::Parcel},
+    clock,
+    domain::{Call, NodeId, Recorded},
+};
 
 /// Finish what waits, then hold still and answer with what goes along. `None`: there is nothing to hand over.
 #[derive(actix::Message)]
@@ -26,6 +32,34 @@ pub struct HandedOver {
 }
 
 impl CallActor {
+    /// The actor of a call that was handed over with this parcel.
+    pub(in crate::actors) fn handed(
+        node: NodeHandle,
+        call: Call,
+        history: Vec<Recorded>,
+        epoch: u64,
+        parcel: Parcel,
+    ) -> Self {
+        let mut actor = Self::new(node, Arc::new(call), History::of(history), epoch);
+        actor.links = (parcel.links.into_iter())
+            .map(|(user, node, session)| (user, Link { node, session, heard_at: clock::monotonic() }))
+            .collect();
+        actor.all_have_spoken = parcel.all_have_spoken;
+        actor.rebuilt = parcel.told_of_owner.is_some();
+        actor.told_of_owner = parcel.told_of_owner.into_iter().flatten().collect();
+        match parcel.signals {
+            Some(kept) => {
+                actor.relay = Relay::unpack(kept);
+                actor.moved = true;
+            }
+            None => {
+                actor.rebuilt = true;
+                actor.told_of_owner.clear();
+            }
+        }
+        actor
+    }
+
     /// Everything that was asked before is done; what comes now waits for the next owner.
     pub(super) fn freeze(&mut self, reply: oneshot::Sender<Option<Parcel>>) {
         let parcel = (!self.call.status.is_final() && self.node.membership.may_own()).then(|| self.pack());

@@ -169,28 +169,6 @@ impl CallActor {
         actor
     }
 
-    /// The actor of a call that was handed over with this parcel.
-    pub(super) fn handed(node: NodeHandle, call: Call, history: Vec<Recorded>, epoch: u64, parcel: Parcel) -> Self {
-        let mut actor = Self::new(node, Arc::new(call), History::of(history), epoch);
-        actor.links = (parcel.links.into_iter())
-            .map(|(user, node, session)| (user, Link { node, session, heard_at: clock::monotonic() }))
-            .collect();
-        actor.all_have_spoken = parcel.all_have_spoken;
-        actor.rebuilt = parcel.told_of_owner.is_some();
-        actor.told_of_owner = parcel.told_of_owner.into_iter().flatten().collect();
-        match parcel.signals {
-            Some(kept) => {
-                actor.relay = Relay::unpack(kept);
-                actor.moved = true;
-            }
-            None => {
-                actor.rebuilt = true;
-                actor.told_of_owner.clear();
-            }
-        }
-        actor
-    }
-
     fn new(node: NodeHandle, call: Arc<Call>, history: History, epoch: u64) -> Self {
         Self {
             node,
@@ -305,9 +283,7 @@ impl CallActor {
         self.node.directory.remove_call(&self.call.id, &ctx.address());
         ctx.stop();
     }
-}
 
-impl CallActor {
     /// Ends the actor of a call that may still be this node's. It stays listed, so that the sweeper finds it dead and has
     /// the call rebuilt, also if nobody asks for it: else its timers would stop, and what was committed but not told
     /// would stay so.

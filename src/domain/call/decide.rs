@@ -2,10 +2,16 @@
 //!
 //! An empty list is a success that changes nothing: the command was a repetition, or had been overtaken.
 
-use super::{Call, CallStatus, ending::conclude, ending::status_for, evolve, moderation, sweeping, timers, transfer};
+use super::{
+    Call, CallStatus,
+    coming::{accept, invite, join},
+    ending::conclude,
+    ending::status_for,
+    evolve, moderation, sweeping, timers, transfer,
+};
 use crate::domain::{
-    By, Command, DeviceId, EndReason, Event, Opaque, Participant, ParticipantStatus, Recorded, Rejection, Role, Rules,
-    Start, Timestamp, UserId, command::MAX_RING_TIMEOUT, command::MAX_RINGING_DEVICES, event::Created,
+    By, Command, DeviceId, EndReason, Event, Participant, ParticipantStatus, Recorded, Rejection, Role, Rules, Start,
+    Timestamp, UserId, command::MAX_RING_TIMEOUT, command::MAX_RINGING_DEVICES, event::Created,
 };
 
 pub(super) type Decision = Result<Vec<Event>, Rejection>;
@@ -216,29 +222,6 @@ fn in_it(me: Option<&Participant>) -> Result<&Participant, Rejection> {
     me.filter(|p| p.status.is_engaged()).ok_or(Rejection::NotParticipant)
 }
 
-fn accept(
-    call: &Call,
-    now: Timestamp,
-    rules: &Rules,
-    user: &UserId,
-    device: &DeviceId,
-    answer: Option<&Opaque>,
-) -> Decision {
-    let transferred = transfer::completed(call, user);
-    if transferred.is_none() {
-        has_room(call)?;
-    }
-    let deadline = now + rules.connect_timeout;
-    let (user, device) = (user.clone(), device.clone());
-    let mut events = vec![Event::Accepted { user: user.clone(), device, answer: answer.cloned(), deadline }];
-    // The offer that the call began with was not made for who takes another's place.
-    if answer.is_some() && call.offer.is_some() && transferred.is_none() {
-        events.push(Event::Connected { users: vec![user] });
-    }
-    events.extend(transferred);
-    Ok(events)
-}
-
 fn by_system(call: &Call, now: Timestamp, rules: &Rules, command: &Command) -> Decision {
     if call.status.is_final() {
         return Ok(vec![]);
@@ -300,7 +283,7 @@ fn removed(call: &Call, users: &[UserId]) -> Vec<Event> {
 }
 
 /// A device that is in the call and says so again; if it had been away, it is back.
-fn back(call: &Call, now: Timestamp, rules: &Rules, user: &UserId, device: &DeviceId) -> Decision {
+pub(super) fn back(call: &Call, now: Timestamp, rules: &Rules, user: &UserId, device: &DeviceId) -> Decision {
     let Some(p) = call.participant(user).filter(|p| p.status == ParticipantStatus::Reconnecting) else {
         return Ok(vec![]);
     };
@@ -321,10 +304,6 @@ fn not_rung_any_more(over: bool, engaged: bool, here: bool) -> Decision {
     })
 }
 
-fn has_room(call: &Call) -> Result<(), Rejection> {
-    if call.engaged().count() < call.max_participants as usize { Ok(()) } else { Err(Rejection::CallFull) }
-}
-
 fn cancelled(by: UserId) -> Vec<Event> {
     let end = Event::Ended { status: CallStatus::Cancelled, reason: EndReason::Cancelled, by: Some(by.clone()) };
     vec![Event::Cancelled { by }, end]
@@ -332,38 +311,6 @@ fn cancelled(by: UserId) -> Vec<Event> {
 
 fn nobody_else_came(call: &Call, user: &UserId) -> bool {
     call.started_at.is_none() && call.engaged().all(|p| p.user == *user)
-}
-
-fn join(call: &Call, now: Timestamp, rules: &Rules, user: &UserId, device: &DeviceId) -> Decision {
-    if call.status.is_final() {
-        return Err(Rejection::AlreadyEnded);
-    }
-    let deadline = now + rules.connect_timeout;
-    let in_charge = call.participant(user).is_some_and(|p| p.role != Role::Participant);
-    let enters = |event, waits| {
-        if call.lobby && !in_charge {
-            return Ok(vec![waits]);
-        }
-        has_room(call)?;
-        if call.locked && !in_charge { Err(Rejection::CallLocked) } else { Ok(vec![event]) }
-    };
-    let (user, device) = (user.clone(), device.clone());
-    match call.participant(&user) {
-        Some(p) if p.status.is_rung() => accept(call, now, rules, &user, &device, None),
-        Some(p) if p.status.is_engaged() && p.device.as_ref() == Some(&device) => {
-            back(call, now, rules, &user, &device)
-        }
-        Some(p) if p.status.is_engaged() => Ok(vec![Event::Moved { user, device }]),
-        Some(p) if p.status == ParticipantStatus::Kicked => Err(Rejection::Forbidden),
-        Some(p) if p.status == ParticipantStatus::Lobby && p.device.as_ref() == Some(&device) => Ok(vec![]),
-        // At another of their devices; their place stays.
-        Some(p) if p.status == ParticipantStatus::Lobby => Ok(vec![Event::LobbyWaiting { user, device }]),
-        Some(_) if !call.is_group => Err(Rejection::WrongState("it does not ring you")),
-        _ => {
-            let waits = Event::LobbyWaiting { user: user.clone(), device: device.clone() };
-            enters(Event::Joined { user, device, deadline }, waits)
-        }
-    }
 }
 
 fn end(
@@ -390,39 +337,4 @@ fn end(
     }
     let reason = reason.unwrap_or(EndReason::Completed);
     Ok(vec![Event::Ended { status: status_for(reason), reason, by: Some(user.clone()) }])
-}
-
-fn invite(call: &Call, now: Timestamp, rules: &Rules, by: &UserId, users: &[UserId], guests: &[UserId]) -> Decision {
-    let role = call.participant(by).map(|p| p.role);
-    if call.locked && role == Some(Role::Participant) {
-        return Err(Rejection::CallLocked);
-    }
-    let kicked = |user: &UserId| call.is_in(user, |status| status == ParticipantStatus::Kicked);
-    if role == Some(Role::Participant) && users.iter().any(kicked) {
-        // Who was sent away comes back only by who may send away.
-        return Err(Rejection::Forbidden);
-    }
-    let absent = |user: &&UserId| call.participant(user).is_none_or(|p| p.status.is_final());
-    let taken = call.participants.iter().filter(|p| !p.status.is_final()).count();
-    let mut invitees: Vec<&UserId> = Vec::new();
-    for user in users.iter().filter(absent) {
-        if !invitees.contains(&user) {
-            invitees.push(user);
-        }
-        // Inside the loop: a frame full of names must not cost the square of their number.
-        if taken + invitees.len() > call.max_participants as usize {
-            return Err(Rejection::CallFull);
-        }
-    }
-    let ring_deadline = now + rules.ring_timeout;
-    Ok(invitees
-        .into_iter()
-        .map(|user| Event::Invited {
-            user: user.clone(),
-            by: by.clone(),
-            ring_deadline,
-            transfer: false,
-            guest: guests.contains(user),
-        })
-        .collect())
 }

@@ -1,6 +1,7 @@
 //! A call: its state, how events change it (`evolve`), and what a command leads to (`decide`).
 
 mod audience;
+mod coming;
 mod decide;
 mod ending;
 mod evolve;

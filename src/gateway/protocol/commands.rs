@@ -2,19 +2,20 @@
 //!
 //! Every refusal made here is `invalid` or `too_large` and changes nothing.
 
-use std::time::Duration;
-
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::{
-    MAX_METADATA_BYTES, MAX_PAYLOAD_BYTES, MAX_PRESENCE, MAX_RESUME, MAX_TEXT_CHARS,
+    MAX_METADATA_BYTES, MAX_PAYLOAD_BYTES, MAX_PRESENCE, MAX_TEXT_CHARS,
+    data::{
+        AcceptData, HandData, Hello, InviteData, LockData, MediaData, MuteData, OneUser, OnlyCall, PresenceData,
+        ReasonData, RefreshData, RoleData, SignalData, SignalFields, StartData, SyncData, TransferData,
+    },
     quality::{QualityData, Reported},
     wrong,
 };
 use crate::{
-    actors::{Ask, SignalKind, messages::Resume},
-    domain::{CallId, CallType, Command, DeviceId, EndReason, GroupId, Opaque, Role, Track, UserId},
+    actors::{Ask, messages::Resume},
+    domain::{CallId, Command, EndReason, Opaque, UserId},
     wire::{ErrorCode, Frame, Refusal},
 };
 
@@ -47,7 +48,7 @@ const fn only(event: &'static str, takes_key: bool, read: fn(Data<'_>) -> Result
 }
 
 /// All commands; what comes most often stands first.
-static COMMANDS: [Spec; 32] = [
+static COMMANDS: &[Spec] = &[
     act("call:signal", "signal", signal),
     only("call:start", true, start),
     act("call:ringing", "ringing", |data| data.plain(Command::Ringing, ReplyShape::Empty)),
@@ -186,181 +187,6 @@ pub enum ReplyShape {
     Media,
 }
 
-/// `session:hello`. Its token never goes into a log.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Hello {
-    pub token: Option<String>,
-    pub device_id: Option<DeviceId>,
-    pub device_name: Option<String>,
-    #[serde(default)]
-    pub resume: Option<Vec<ResumeData>>,
-}
-
-impl std::fmt::Debug for Hello {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Hello").field("device_id", &self.device_id).finish_non_exhaustive()
-    }
-}
-
-/// One entry of `resume`.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ResumeData {
-    call_id: CallId,
-    seq: u64,
-    sig: Option<u64>,
-}
-
-/// `call:start`, as sent.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct StartData {
-    pub call_id: Option<CallId>,
-    #[serde(default)]
-    pub callee_ids: Option<Vec<UserId>>,
-    pub group_id: Option<GroupId>,
-    #[serde(rename = "type")]
-    pub call_type: Option<CallType>,
-    pub mode: Option<StartMode>,
-    pub ring: Option<bool>,
-    pub ring_timeout_secs: Option<u64>,
-    pub offer: Option<Opaque>,
-    pub metadata: Option<Opaque>,
-}
-
-/// The mode a client may ask for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StartMode {
-    Auto,
-    P2p,
-    Sfu,
-}
-
-/// `call:signal`, as sent.
-#[derive(Debug)]
-pub struct SignalData {
-    pub call: CallId,
-    pub kind: SignalKind,
-    pub payload: Frame,
-    pub to: Option<UserId>,
-    pub to_device: Option<DeviceId>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct SignalFields<'a> {
-    call_id: CallId,
-    #[serde(rename = "type")]
-    kind: SignalKind,
-    #[serde(borrow)]
-    payload: &'a RawValue,
-    to: Option<UserId>,
-    to_device: Option<DeviceId>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct OnlyCall {
-    call_id: CallId,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct AcceptData {
-    call_id: CallId,
-    answer: Option<Opaque>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ReasonData {
-    call_id: CallId,
-    reason: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct InviteData {
-    call_id: CallId,
-    user_ids: Vec<UserId>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct MediaData {
-    call_id: CallId,
-    audio: Option<bool>,
-    video: Option<bool>,
-    screen: Option<bool>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct OneUser {
-    call_id: CallId,
-    user_id: UserId,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct MuteData {
-    call_id: CallId,
-    /// Absent: everybody else.
-    user_id: Option<UserId>,
-    track: Track,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct LockData {
-    call_id: CallId,
-    locked: bool,
-    lobby: Option<bool>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RoleData {
-    call_id: CallId,
-    user_id: UserId,
-    role: Role,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct HandData {
-    call_id: CallId,
-    raised: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct TransferData {
-    call_id: CallId,
-    to_user_id: UserId,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct SyncData {
-    call_id: CallId,
-    seq: u64,
-    sig: Option<u64>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct PresenceData {
-    user_ids: Vec<UserId>,
-}
-
-#[derive(Deserialize)]
-struct RefreshData {
-    token: String,
-}
-
 /// The data of a command: JSON text.
 #[derive(Clone, Copy)]
 struct Data<'a>(&'a str);
@@ -411,25 +237,6 @@ fn signal(data: Data<'_>) -> Result<Request, Refusal> {
     }
     let payload = Frame::from(payload.get().to_owned());
     Ok(Request::Signal(SignalData { call: call_id, kind, payload, to, to_device }))
-}
-
-impl Hello {
-    /// The `resume` list, checked.
-    pub fn resume(&self) -> Result<Vec<(CallId, Resume)>, Refusal> {
-        let entries = self.resume.as_deref().unwrap_or_default();
-        if entries.len() > MAX_RESUME {
-            return Err(Refusal::invalid("data.resume must name at most 64 calls"));
-        }
-        let resume = |entry: &ResumeData| Resume { seq: entry.seq, sig: Some(entry.sig.unwrap_or(0)) };
-        Ok(entries.iter().map(|entry| (entry.call_id.clone(), resume(entry))).collect())
-    }
-}
-
-impl StartData {
-    /// How long to ring, if the client says.
-    pub fn ring_timeout(&self) -> Option<Duration> {
-        self.ring_timeout_secs.map(Duration::from_secs)
-    }
 }
 
 fn bounded(value: Option<&Opaque>, limit: usize, name: &str) -> Result<(), Refusal> {
