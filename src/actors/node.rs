@@ -128,8 +128,8 @@ impl Node {
 
     /// Whether the bus is there.
     pub fn bus_health(&self) -> BusHealth {
-        let starting = BusHealth::Down { since: clock::monotonic(), fault: BusFault::Starting };
-        self.bus().map_or(starting, |bus| bus.health())
+        let starting = || BusHealth::Down { since: clock::monotonic(), fault: BusFault::Starting };
+        self.bus().map_or_else(starting, |bus| bus.health())
     }
 
     /// Whether a question to that node can be answered, as far as is known: both must have their bus. `Err` is what
