@@ -149,7 +149,8 @@ fn addresses_are_judged() {
 #[test]
 fn the_database_is_postgres_or_a_file_and_redis_needs_postgres() {
     let database = |url: &str| settings(&["--database-url", url]);
-    for good in ["postgres://u:p@h:5432/d?sslmode=require", "postgresql://h/d"] {
+    let checked = "postgres://h/d?sslmode=verify-full&sslrootcert=/etc/ca.pem";
+    for good in ["postgres://u:p@h:5432/d?sslmode=require", "postgresql://h/d", checked] {
         assert!(matches!(database(good).unwrap().database, Database::Postgres(_)), "{good}");
     }
     for (good, file) in
@@ -163,6 +164,15 @@ fn the_database_is_postgres_or_a_file_and_redis_needs_postgres() {
     for wrong in ["", "mysql://canary@h/d", "postgres://u:canary@h:port/d", "sqlite:", "sqlite::memory:", "a.db"] {
         let said = refusal(&["--database-url", wrong]);
         assert!(said.starts_with("DATABASE_URL (--database-url)") && !said.contains("canary"), "{said}");
+    }
+    let migrating = |url: &str, database: &str| refusal(&["--migration-database-url", url, "--database-url", database]);
+    for good in ["", "postgres://owner:p@h/d", checked] {
+        assert!(migrating(good, "postgres://h/d").ends_with("was accepted"), "{good}");
+    }
+    for (wrong, database) in [("sqlite:canary.db", "postgres://h/d"), ("postgres://u:canary@h/d", "sqlite:a.db")] {
+        let said = migrating(wrong, database);
+        let named = "CARILLON_MIGRATION_DATABASE_URL (--migration-database-url)";
+        assert!(said.starts_with(named) && !said.contains("canary"), "{said}");
     }
     let redis = |url: &str, database: &str| refusal(&["--redis-url", url, "--database-url", database]);
     assert!(redis("redis://h", "postgres://h/d").ends_with("was accepted"));

@@ -125,6 +125,17 @@ fn shown(value: &str) -> String {
     format!("{short:?}{}", if short.len() < value.len() { "…" } else { "" })
 }
 
+/// Whether it is the address of a PostgreSQL. Those options of libpq that the store itself understands are passed over.
+fn is_postgres(url: &str) -> bool {
+    let (base, query) = url.split_once('?').unwrap_or((url, ""));
+    let ours = |pair: &&str| {
+        pair.starts_with("sslrootcert=") || matches!(*pair, "sslmode=verify-ca" | "sslmode=verify-full" | "")
+    };
+    let rest: Vec<&str> = query.split('&').filter(|pair| !ours(pair)).collect();
+    let named = base.starts_with("postgres://") || base.starts_with("postgresql://");
+    named && format!("{base}?{}", rest.join("&")).parse::<tokio_postgres::Config>().is_ok()
+}
+
 /// The flag of a setting.
 pub(super) fn flag(name: &str) -> String {
     format!("--{}", name.strip_prefix("CARILLON_").unwrap_or(name).to_ascii_lowercase().replace('_', "-"))
@@ -217,8 +228,7 @@ impl Check {
             }
             return Database::Sqlite(PathBuf::from(path));
         }
-        let named = url.starts_with("postgres://") || url.starts_with("postgresql://");
-        if !named || url.parse::<tokio_postgres::Config>().is_err() {
+        if !is_postgres(url) {
             self.wrong(
                 "DATABASE_URL",
                 "is neither postgres://user:password@host/name nor sqlite:PATH (its value is \
@@ -232,10 +242,9 @@ impl Check {
         const NAME: &str = "CARILLON_MIGRATION_DATABASE_URL";
         let value = value?;
         let url = value.reveal().trim();
-        let named = url.starts_with("postgres://") || url.starts_with("postgresql://");
-        match (url.parse::<tokio_postgres::Config>(), database) {
-            (Ok(_), Database::Postgres(_)) if named => {}
-            (_, Database::Sqlite(_)) => self.wrong(NAME, "is set, but DATABASE_URL is not PostgreSQL"),
+        match database {
+            Database::Postgres(_) if is_postgres(url) => {}
+            Database::Sqlite(_) => self.wrong(NAME, "is set, but DATABASE_URL is not PostgreSQL"),
             _ => self.wrong(
                 NAME,
                 "is not postgres://user:password@host/name (its value is not shown: it may hold a password)",
