@@ -20,6 +20,7 @@ pub use audience::{Audience, Heard};
 pub use decide::{decide, is_absent, is_guest, start};
 pub use evolve::evolve;
 pub use invariants::{Violation, check};
+pub use moderation::admin_may;
 pub use transfer::Transfer;
 
 use super::{CallId, GroupId, Opaque, Participant, ParticipantStatus, Timestamp, UserId};
