@@ -20,6 +20,7 @@ use super::{
     directory::Directory,
     membership::Membership,
     messages::{Delivery, ItemHead, Receipt, SignalDelivery, SignalHead, ToNode, ToUser},
+    standing::Acquainted,
 };
 use crate::{
     clock,
@@ -51,6 +52,8 @@ pub struct Node {
     /// What the node does without now.
     pub degraded: Degraded,
     pub metrics: Metrics,
+    /// How long the audit log is kept; unset: for ever.
+    pub audit_kept: OnceLock<Duration>,
     /// New calls are refused: the node is leaving.
     pub draining: AtomicBool,
     bus: OnceLock<Arc<dyn Bus>>,
@@ -60,6 +63,7 @@ pub struct Node {
     next_ask: AtomicU64,
     /// One at a time looks for, claims, rebuilds or begins a call.
     pub(super) placing: DashMap<CallId, Arc<Mutex<()>>>,
+    pub(super) acquainted: Acquainted,
 }
 
 impl Node {
@@ -74,12 +78,14 @@ impl Node {
             membership: Membership::default(),
             degraded: Degraded::default(),
             metrics: Metrics::default(),
+            audit_kept: OnceLock::new(),
             draining: AtomicBool::new(false),
             bus: OnceLock::new(),
             arbiters: RwLock::default(),
             asks: DashMap::new(),
             next_ask: AtomicU64::new(1),
             placing: DashMap::new(),
+            acquainted: Acquainted::default(),
         })
     }
 

@@ -57,7 +57,7 @@ pub fn send(gateway: &Gateway, request: Request, caller: Caller, key: Option<Com
     match request {
         Request::Call { call, ask, reply: ReplyShape::Media } => {
             let noted = key.map(|key| (key, call.clone(), caller.user.clone()));
-            Ok(Pending::Looked { answer: gateway.node.ask(&call, caller, ask), noted })
+            Ok(Pending::Looked { answer: gateway.node.ask_for(&call, caller, ask), noted })
         }
         Request::Call { call, ask, reply } => {
             let device = caller.device.clone();

@@ -9,6 +9,7 @@ pub mod health;
 pub mod history;
 pub mod metrics;
 mod params;
+pub mod privileged;
 pub mod quality;
 mod service;
 pub mod service_keys;

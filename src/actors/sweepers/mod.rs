@@ -13,6 +13,7 @@
 mod left_behind;
 mod local;
 mod max_duration;
+mod old_audit;
 mod run;
 mod runner;
 mod stale_connecting;
@@ -58,8 +59,14 @@ trait Sweeper {
 }
 
 /// Every sweeper there is.
-pub const NAMES: [&str; 5] =
-    [stale_ringing::NAME, stale_connecting::NAME, max_duration::NAME, left_behind::NAME, takeover::NAME];
+pub const NAMES: [&str; 6] = [
+    stale_ringing::NAME,
+    stale_connecting::NAME,
+    max_duration::NAME,
+    left_behind::NAME,
+    takeover::NAME,
+    old_audit::NAME,
+];
 
 fn all() -> [&'static dyn Sweeper; NAMES.len()] {
     [
@@ -68,6 +75,7 @@ fn all() -> [&'static dyn Sweeper; NAMES.len()] {
         &max_duration::MaxDuration,
         &left_behind::LeftBehind,
         &takeover::Takeover,
+        &old_audit::OldAudit,
     ]
 }
 
