@@ -21,6 +21,7 @@ pub mod polling;
 mod reader;
 pub mod router;
 mod signals;
+mod standing;
 pub mod start;
 pub mod sweepers;
 pub mod user;

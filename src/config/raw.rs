@@ -218,6 +218,12 @@ pub(super) struct CallArgs {
     #[arg(env = "CARILLON_SWEEP_INTERVAL_SECS", hide_env_values = true)]
     #[arg(value_name = "SECONDS", default_value = "15")]
     pub(super) sweep_interval_secs: String,
+
+    /// Days that the audit log is kept, 0 to 36500. 0: for ever. The same on all nodes.
+    #[arg(long = "carillon-audit-retention-days", visible_alias = "audit-retention-days")]
+    #[arg(env = "CARILLON_AUDIT_RETENTION_DAYS", hide_env_values = true)]
+    #[arg(value_name = "DAYS", default_value = "365")]
+    pub(super) audit_retention_days: String,
 }
 
 /// What media needs.

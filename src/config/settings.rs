@@ -44,6 +44,8 @@ pub struct Settings {
     pub max_call: Option<Duration>,
     /// About how often each sweeper looks, but for takeovers.
     pub sweep_interval: Duration,
+    /// How long the audit log is kept; `None`: for ever.
+    pub audit_kept: Option<Duration>,
     /// How long a stopping node takes at most to hand its calls over and close its sessions.
     pub drain: Duration,
     /// Over how long the clients of a stopping node are asked to spread their return.
