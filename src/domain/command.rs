@@ -9,10 +9,21 @@ use super::{CallId, CallMode, CallType, DeviceId, EndReason, GroupId, Opaque, Ro
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum By {
-    /// A user, at one of their devices. `group_member`: they belong to the call's group, as the store said just now.
-    User { user: UserId, device: DeviceId, group_member: bool },
+    /// A user, at one of their devices. `membership`: in the call's group, as the store said just now; who was not looked
+    /// up counts as outside.
+    User { user: UserId, device: DeviceId, membership: Membership },
     /// The server itself: timers, and what it learned of connections.
     System,
+}
+
+/// How somebody belongs to the call's group. In the order of what it allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Membership {
+    #[default]
+    Outside,
+    Member,
+    /// May moderate the group's calls, whatever their role there.
+    Admin,
 }
 
 /// The opening of a call.

@@ -10,8 +10,8 @@ use super::{
     escalation, evolve, moderation, sweeping, timers, transfer,
 };
 use crate::domain::{
-    By, Command, DeviceId, EndReason, Event, Participant, ParticipantStatus, Recorded, Rejection, Role, Rules, Start,
-    Timestamp, UserId, command::MAX_RING_TIMEOUT, command::MAX_RINGING_DEVICES, event::Created,
+    By, Command, DeviceId, EndReason, Event, Membership, Participant, ParticipantStatus, Recorded, Rejection, Role,
+    Rules, Start, Timestamp, UserId, command::MAX_RING_TIMEOUT, command::MAX_RINGING_DEVICES, event::Created,
 };
 
 pub(super) type Decision = Result<Vec<Event>, Rejection>;
@@ -57,8 +57,9 @@ pub fn start(start: &Start, now: Timestamp, rules: &Rules) -> Decision {
 /// The events that a command to an existing call leads to.
 pub fn decide(call: &Call, now: Timestamp, rules: &Rules, by: &By, command: &Command) -> Decision {
     let (events, author) = match by {
-        By::User { user, device, group_member } => {
-            let member = *group_member && call.group.is_some();
+        By::User { user, device, membership } => {
+            let admin = *membership == Membership::Admin && call.group.is_some();
+            let member = *membership >= Membership::Member && call.group.is_some();
             if call.participant(user).is_none() && !member {
                 return Err(Rejection::NotFound);
             }
@@ -67,7 +68,7 @@ pub fn decide(call: &Call, now: Timestamp, rules: &Rules, by: &By, command: &Com
             if matches!(command, Command::Join) && outsider && !member {
                 return Err(Rejection::NotFound);
             }
-            (by_user(call, now, rules, user, device, command)?, Some(user))
+            (by_user(call, now, rules, user, device, admin, command)?, Some(user))
         }
         By::System => (by_system(call, now, rules, command)?, None),
     };
@@ -123,6 +124,7 @@ fn by_user(
     rules: &Rules,
     user: &UserId,
     device: &DeviceId,
+    admin: bool,
     command: &Command,
 ) -> Decision {
     let me = call.participant(user);
@@ -165,7 +167,7 @@ fn by_user(
         Command::Cancel if over => Err(Rejection::AlreadyEnded),
         Command::Cancel if call.started_at.is_some() => Err(Rejection::WrongState("it has been accepted")),
         Command::Cancel => Ok(cancelled(user)),
-        Command::Join => join(call, now, rules, &user, device),
+        Command::Join => join(call, now, rules, &user, device, admin),
         Command::Leave if over => Ok(vec![]),
         // A device that lost the race tidies up after itself: that must not hang up at the one that won.
         Command::Leave if engaged && !here && status != Some(ParticipantStatus::Reconnecting) => Ok(vec![]),
@@ -178,10 +180,11 @@ fn by_user(
         Command::Leave if status.is_some() => Ok(vec![]),
         Command::Leave => Err(Rejection::NotParticipant),
         Command::End { .. } if over => Ok(vec![]),
-        Command::End { reason } => end(call, &user, device, rung, engaged, *reason),
+        Command::End { reason } if admin && !engaged => Ok(moderation::end_from_outside(call, user, *reason)),
+        Command::End { reason } => end(call, &user, device, rung, engaged, admin, *reason),
         Command::Invite { .. } | Command::Media { .. } if over => Err(Rejection::AlreadyEnded),
         Command::Invite { .. } | Command::Media { .. } if !engaged => Err(Rejection::NotParticipant),
-        Command::Invite { users, guests } => invite(call, now, rules, &user, users, guests),
+        Command::Invite { users, guests } => invite(call, now, rules, &user, admin, users, guests),
         Command::Media { audio, video, screen } => {
             let differs = me.is_some_and(|p| {
                 audio.is_some_and(|v| v != p.audio)
@@ -193,7 +196,7 @@ fn by_user(
         }
         Command::Kick { user: kicked }
             if over
-                && me.is_some_and(|p| p.role != Role::Participant)
+                && (admin || me.is_some_and(|p| p.role != Role::Participant))
                 && call.is_in(kicked, |status| status == ParticipantStatus::Kicked) =>
         {
             Ok(vec![])
@@ -223,7 +226,7 @@ fn by_user(
         | Command::Mute { .. }
         | Command::Lock { .. }
         | Command::Admit { .. }
-        | Command::Deny { .. } => moderation::moderate(call, now, rules, in_it(me)?, command),
+        | Command::Deny { .. } => moderation::moderate(call, now, rules, in_it(me)?, admin, command),
         Command::Connected { .. }
         | Command::Unreachable { .. }
         | Command::BusyElsewhere { .. }
@@ -343,10 +346,11 @@ fn end(
     device: &DeviceId,
     rung: bool,
     engaged: bool,
+    admin: bool,
     reason: Option<EndReason>,
 ) -> Decision {
     let role = call.participant(user).map(|p| p.role);
-    let in_charge = matches!(role, Some(Role::Host | Role::Cohost)) && engaged;
+    let in_charge = (admin || matches!(role, Some(Role::Host | Role::Cohost))) && engaged;
     if !call.is_group && rung {
         return Ok(vec![Event::Declined { user: user.clone(), device: Some(device.clone()), reason: None }]);
     }

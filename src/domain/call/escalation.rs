@@ -7,24 +7,8 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use super::{Call, CallMode, CallStatus};
+use super::{AbortReason, Call, CallMode, CallStatus, EscalationCause};
 use crate::domain::{DeviceId, Event, Participant, ParticipantStatus, Rejection, Rules, Timestamp, UserId};
-
-wire_names!(
-    /// Why a call is moved to the media server.
-    EscalationCause { ThirdParticipant = "third_participant", Recording = "recording", Requested = "requested" }
-);
-wire_names!(
-    /// Why a move was given up.
-    AbortReason {
-        /// The room could not be opened.
-        RoomUnavailable = "room_unavailable",
-        /// Somebody in the call did not come into the room in time.
-        NotConnected = "not_connected",
-    }
-);
 
 /// How long after a move was given up the next may begin. Shorter, and every one who joins has all the others try again
 /// what has just failed; longer, and a call of many is a mesh for longer than its uplinks bear.

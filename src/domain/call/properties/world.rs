@@ -11,12 +11,15 @@ use super::super::{
 };
 use super::steps::{GROUPS, Members, Step};
 use crate::domain::{
-    BusyPolicy, By, CallId, Command, DeviceId, Event, GroupId, ParticipantStatus, Rejection, Role, Rules, Start,
-    Timestamp, UserId, busy::is_busy,
+    BusyPolicy, By, CallId, Command, DeviceId, Event, GroupId, Membership, ParticipantStatus, Rejection, Role, Rules,
+    Start, Timestamp, UserId, busy::is_busy,
 };
 
 /// Few, so that calls fill up.
 const MAX_PARTICIPANTS: u32 = 3;
+
+/// An admin of every group they belong to.
+const ADMIN: &str = "carol";
 
 #[derive(Debug)]
 pub(super) struct World {
@@ -181,8 +184,13 @@ impl World {
         command: &Command,
     ) -> Result<(), Rejection> {
         let group = self.calls[call].call.group.clone();
-        let group_member = group.is_some_and(|group| self.members.contains(&(group, user.clone())));
-        let by = By::User { user: user.clone(), device: device.clone(), group_member };
+        let member = group.is_some_and(|group| self.members.contains(&(group, user.clone())));
+        let membership = match (member, user.as_str()) {
+            (false, _) => Membership::Outside,
+            (true, ADMIN) => Membership::Admin,
+            (true, _) => Membership::Member,
+        };
+        let by = By::User { user: user.clone(), device: device.clone(), membership };
         self.perform(call, &by, command)
     }
 

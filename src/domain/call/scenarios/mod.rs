@@ -1,6 +1,7 @@
 //! The rules of calls, told one scene at a time. Owns [`Scene`], on which the property tests build too: it plays the part
 //! of a call's owner, and after every step checks all that must hold of any call, so that no test can forget to.
 
+mod admins;
 mod busy;
 mod connecting;
 mod ending;
@@ -20,7 +21,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{Audience, Call, check, decide, evolve, start};
 use crate::domain::{
-    By, CallMode, CallStatus, CallType, Command, DeviceId, EndReason, Event, GroupId, Opaque, Participant,
+    By, CallMode, CallStatus, CallType, Command, DeviceId, EndReason, Event, GroupId, Membership, Opaque, Participant,
     ParticipantStatus, Recorded, Rejection, Rules, Start, Timestamp, UserId,
 };
 
@@ -109,14 +110,23 @@ impl Scene {
 
     /// A user at a device; a member of the group, if the call is one of a group.
     pub fn user(&mut self, user: &str, device: &str) -> At<'_> {
-        let by = By::User { user: user_id(user), device: device_id(device), group_member: self.call.group.is_some() };
+        let membership = if self.call.group.is_some() { Membership::Member } else { Membership::Outside };
+        self.user_as(user, device, membership)
+    }
+
+    /// An admin of the group.
+    pub fn admin(&mut self, user: &str, device: &str) -> At<'_> {
+        self.user_as(user, device, Membership::Admin)
+    }
+
+    fn user_as(&mut self, user: &str, device: &str, membership: Membership) -> At<'_> {
+        let by = By::User { user: user_id(user), device: device_id(device), membership };
         At { scene: self, by }
     }
 
     /// A user who is no member of the group.
     pub fn outsider(&mut self, user: &str, device: &str) -> At<'_> {
-        let by = By::User { user: user_id(user), device: device_id(device), group_member: false };
-        At { scene: self, by }
+        self.user_as(user, device, Membership::Outside)
     }
 
     /// The server learned something; it is never refused.
