@@ -51,7 +51,7 @@ pub(super) fn begin(
         return Ok(());
     }
     if !rules.media_server {
-        return Err(Rejection::MediaUnavailable("no media server is configured"));
+        return Err(Rejection::MediaUnavailable("there is no media server now"));
     }
     if call.no_escalation_before.is_some_and(|until| now < until) {
         return Err(Rejection::MediaUnavailable("the media server could not take the call just now"));
