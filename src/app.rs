@@ -12,7 +12,7 @@ use anyhow::Context;
 use dashmap::DashMap;
 
 use crate::{
-    actors::{Node, NodeHandle, inbox::Inbox, membership, node, polling, sweepers},
+    actors::{Node, NodeHandle, inbox::Inbox, media_watch, membership, node, polling, sweepers},
     clock,
     cluster::{
         bus::{Bus, BusLimits},
@@ -103,6 +103,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     tokio::task::spawn_local(membership::keep_lease(node.clone(), settings.node_lease, info));
     tokio::task::spawn_local(membership::watch(node.clone()));
     tokio::task::spawn_local(polling::run(node.clone()));
+    tokio::task::spawn_local(media_watch::run(node.clone()));
     tracing::info!(address = %address, node.id = %id, version = env!("CARGO_PKG_VERSION"), "listening");
     if settings.dev {
         print_links(&settings, &address.to_string());

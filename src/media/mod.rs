@@ -118,6 +118,11 @@ impl Media {
         self.inner.counts.register(registry);
     }
 
+    /// A webhook was answered so; a word from a short list.
+    pub fn on_webhook(&self, outcome: &'static str) {
+        self.inner.counts.webhook(outcome);
+    }
+
     fn livekit(&self) -> Result<&LiveKit, MediaError> {
         self.inner.livekit.as_ref().ok_or(MediaError::NotConfigured)
     }
