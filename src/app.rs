@@ -147,6 +147,8 @@ fn rules(settings: &Settings) -> Rules {
         reconnect_grace: settings.reconnect_grace,
         max_participants: settings.max_participants,
         max_duration: settings.max_call,
+        media_server: settings.livekit.is_some(),
+        ..Rules::default()
     }
 }
 

@@ -3,11 +3,11 @@
 //! An empty list is a success that changes nothing: the command was a repetition, or had been overtaken.
 
 use super::{
-    Call, CallStatus,
+    Call, CallMode, CallStatus,
     coming::{accept, invite, join},
     ending::conclude,
     ending::status_for,
-    evolve, moderation, sweeping, timers, transfer,
+    escalation, evolve, moderation, sweeping, timers, transfer,
 };
 use crate::domain::{
     By, Command, DeviceId, EndReason, Event, Membership, Participant, ParticipantStatus, Recorded, Rejection, Role,
@@ -35,10 +35,14 @@ pub fn start(start: &Start, now: Timestamp, rules: &Rules) -> Decision {
     if start.ring_timeout.is_some_and(|wanted| wanted.is_zero() || wanted > MAX_RING_TIMEOUT) {
         return Err(Rejection::Invalid("ringTimeoutSecs must be between 1 and 600"));
     }
+    if start.mode == CallMode::Sfu && !rules.media_server {
+        return Err(Rejection::MediaUnavailable("no media server is configured"));
+    }
     let ring_timeout = start.ring_timeout.unwrap_or(rules.ring_timeout);
     Ok(vec![Event::Created(Box::new(Created {
         call_type: start.call_type,
         mode: start.mode,
+        escalates: start.escalates && start.mode == CallMode::P2p,
         initiator: start.initiator.clone(),
         device: start.device.clone(),
         group: start.group.clone(),
@@ -68,7 +72,7 @@ pub fn decide(call: &Call, now: Timestamp, rules: &Rules, by: &By, command: &Com
         }
         By::System => (by_system(call, now, rules, command)?, None),
     };
-    Ok(with_the_end(call, now, author, events))
+    Ok(with_the_end(call, now, rules, author, events))
 }
 
 /// Neither in the call nor rung, nor waiting to be let in.
@@ -82,8 +86,14 @@ pub fn is_guest(call: &Call, user: &UserId) -> bool {
     call.participant(user).is_some_and(|p| p.guest && p.leave_reason != Some(EndReason::Kicked))
 }
 
-/// Adds the end of the call, if that is what the events lead to.
-fn with_the_end(call: &Call, now: Timestamp, author: Option<&UserId>, mut events: Vec<Event>) -> Vec<Event> {
+/// Adds the end of the call, if that is what the events lead to, and what else follows from them by itself.
+fn with_the_end(
+    call: &Call,
+    now: Timestamp,
+    rules: &Rules,
+    author: Option<&UserId>,
+    mut events: Vec<Event>,
+) -> Vec<Event> {
     if events.is_empty() || events.iter().any(|e| matches!(e, Event::Ended { .. })) {
         return events;
     }
@@ -98,7 +108,13 @@ fn with_the_end(call: &Call, now: Timestamp, author: Option<&UserId>, mut events
             _ => {}
         }
     }
-    events.extend(conclude(&next, author, last_leave).or_else(|| moderation::succession(&next)));
+    if let Some(end) = conclude(&next, author, last_leave) {
+        events.push(end);
+        return events;
+    }
+    let follow = escalation::follow_up(&next, now, rules, &events);
+    events.extend(moderation::succession(&next));
+    events.extend(follow);
     events
 }
 
@@ -195,6 +211,7 @@ fn by_user(
         | Command::Hold
         | Command::Resume
         | Command::Transfer { .. }
+        | Command::Escalate
             if over =>
         {
             Err(Rejection::AlreadyEnded)
@@ -203,6 +220,7 @@ fn by_user(
         Command::Hold => transfer::hold(call, in_it(me)?, true),
         Command::Resume => transfer::hold(call, in_it(me)?, false),
         Command::Transfer { to } => transfer::transfer(call, now, rules, in_it(me)?, to),
+        Command::Escalate => escalation::requested(call, now, rules, &in_it(me)?.user),
         Command::Role { .. }
         | Command::Kick { .. }
         | Command::Mute { .. }
@@ -215,6 +233,9 @@ fn by_user(
         | Command::ConnectionLost { .. }
         | Command::ConnectionBack { .. }
         | Command::Remove { .. }
+        | Command::RoomJoined { .. }
+        | Command::RoomLeft { .. }
+        | Command::RoomUnavailable
         | Command::Tick
         | Command::Sweep(_) => Err(Rejection::Forbidden),
     }
@@ -266,6 +287,9 @@ fn by_system(call: &Call, now: Timestamp, rules: &Rules, command: &Command) -> D
             if here { back(call, now, rules, user, device)? } else { vec![] }
         }
         Command::Remove { users } => removed(call, users),
+        Command::RoomJoined { user, device } => escalation::room_joined(call, user, device),
+        Command::RoomLeft { user, device } => escalation::room_left(call, user, device),
+        Command::RoomUnavailable => escalation::room_unavailable(call, now),
         Command::Tick => timers::due(call, now, rules),
         Command::Sweep(prey) => sweeping::swept(call, now, rules, prey),
         _ => return Err(Rejection::Forbidden),

@@ -46,6 +46,7 @@ pub fn opening(id: &str, caller: &str, callees: &[&str]) -> Start {
         call: call_id(id),
         call_type: CallType::Video,
         mode: CallMode::P2p,
+        escalates: false,
         initiator: user(caller),
         device: device(&format!("{caller}-phone")),
         group: None,

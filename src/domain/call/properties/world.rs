@@ -66,6 +66,7 @@ impl World {
                 }
             }
             Step::Connection { call, user, back } => self.connection(*call, user, *back),
+            Step::Room { call, nth, joined } => self.room(*call, *nth, *joined),
             Step::Clock { millis } => self.now = Timestamp::from_millis(self.now.as_millis() + millis),
             Step::Deadline { call, late_millis } => {
                 if let Some(call) = self.nth(*call)
@@ -105,7 +106,7 @@ impl World {
                 Clash::Separate => slot = None,
             }
         }
-        let rules = Rules { max_participants: MAX_PARTICIPANTS, ..Rules::default() };
+        let rules = Rules { max_participants: MAX_PARTICIPANTS, media_server: true, ..Rules::default() };
         let call = CallId::new(format!("call-{}", self.calls.len())).unwrap();
         let Ok(scene) = Scene::open(&Start { call, ..start.clone() }, self.now, rules) else { return };
         self.calls.push(scene);
@@ -148,6 +149,15 @@ impl World {
         let command =
             if back { Command::ConnectionBack { user, device } } else { Command::ConnectionLost { user, device } };
         self.perform(call, &By::System, &command).expect("what became of a connection is never refused");
+    }
+
+    fn room(&mut self, call: usize, nth: usize, joined: bool) {
+        let Some(call) = self.nth(call) else { return };
+        let people = &self.calls[call].call.participants;
+        let p = &people[nth % people.len()];
+        let Some((user, device)) = p.device.clone().map(|device| (p.user.clone(), device)) else { return };
+        let command = if joined { Command::RoomJoined { user, device } } else { Command::RoomLeft { user, device } };
+        self.perform(call, &By::System, &command).expect("what the media server has seen is never refused");
     }
 
     /// The same command, about somebody who waits in the lobby if anybody does.

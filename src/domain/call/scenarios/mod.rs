@@ -5,6 +5,7 @@ mod admins;
 mod busy;
 mod connecting;
 mod ending;
+mod escalating;
 mod glare;
 mod groups;
 mod numbering;
@@ -48,6 +49,7 @@ pub(super) fn start_of(callees: &[&str], group: Option<&str>) -> Start {
         call: crate::domain::CallId::new("call-1").unwrap(),
         call_type: CallType::Audio,
         mode: CallMode::P2p,
+        escalates: false,
         initiator: user_id("alice"),
         device: device_id("laptop"),
         group: group.map(|name| GroupId::new(name).unwrap()),
@@ -139,6 +141,12 @@ impl Scene {
 
     pub fn connection_lost(&mut self, user: &str, device: &str) -> Vec<&'static str> {
         self.server(Command::ConnectionLost { user: user_id(user), device: device_id(device) })
+    }
+
+    /// The media server has seen them in the call's room, at the device they are in the call with.
+    pub fn in_room(&mut self, user: &str) -> Vec<&'static str> {
+        let device = self.participant(user).device.clone().unwrap();
+        self.server(Command::RoomJoined { user: user_id(user), device })
     }
 
     pub fn connection_back(&mut self, user: &str, device: &str) -> Vec<&'static str> {
