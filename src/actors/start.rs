@@ -82,7 +82,7 @@ impl Node {
         for _ in 0..MAX_CLASHES {
             let command = request.key.map_or_else(Uuid::now_v7, |key| key.command);
             let now = clock::now();
-            let events = start(&request.start, now, &self.rules)?;
+            let events = start(&request.start, now, &self.rules_now())?;
             let id = request.start.call.clone();
             let prepared = Prepared::open(id, events, now)
                 .ok_or_else(|| Refusal::new(ErrorCode::Internal, "a call does not begin with its creation"))?;

@@ -36,7 +36,7 @@ pub fn start(start: &Start, now: Timestamp, rules: &Rules) -> Decision {
         return Err(Rejection::Invalid("ringTimeoutSecs must be between 1 and 600"));
     }
     if start.mode == CallMode::Sfu && !rules.media_server {
-        return Err(Rejection::MediaUnavailable("no media server is configured"));
+        return Err(Rejection::MediaUnavailable("there is no media server now"));
     }
     let ring_timeout = start.ring_timeout.unwrap_or(rules.ring_timeout);
     Ok(vec![Event::Created(Box::new(Created {

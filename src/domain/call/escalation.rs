@@ -7,24 +7,8 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use super::{Call, CallMode, CallStatus};
+use super::{AbortReason, Call, CallMode, CallStatus, EscalationCause};
 use crate::domain::{DeviceId, Event, Participant, ParticipantStatus, Rejection, Rules, Timestamp, UserId};
-
-wire_names!(
-    /// Why a call is moved to the media server.
-    EscalationCause { ThirdParticipant = "third_participant", Recording = "recording", Requested = "requested" }
-);
-wire_names!(
-    /// Why a move was given up.
-    AbortReason {
-        /// The room could not be opened.
-        RoomUnavailable = "room_unavailable",
-        /// Somebody in the call did not come into the room in time.
-        NotConnected = "not_connected",
-    }
-);
 
 /// How long after a move was given up the next may begin. Shorter, and every one who joins has all the others try again
 /// what has just failed; longer, and a call of many is a mesh for longer than its uplinks bear.
@@ -67,7 +51,7 @@ pub(super) fn begin(
         return Ok(());
     }
     if !rules.media_server {
-        return Err(Rejection::MediaUnavailable("no media server is configured"));
+        return Err(Rejection::MediaUnavailable("there is no media server now"));
     }
     if call.no_escalation_before.is_some_and(|until| now < until) {
         return Err(Rejection::MediaUnavailable("the media server could not take the call just now"));
