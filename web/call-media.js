@@ -149,9 +149,12 @@ export class CallMedia {
     this.#sync(userId);
   }
 
-  /** A whole call object: what it says of the mode counts, should the events have been missed. */
+  /** The call object as it is now: what it says of the mode counts, should events have been missed. */
   follow(call) {
-    if (this.#started && call.mode === "sfu" && this.mode !== "sfu") this.#onEscalated();
+    if (!this.#started || this.mode === "sfu") return;
+    if (call.mode === "sfu") this.#onEscalated();
+    else if (call.escalating) this.#onEscalating(null);
+    else this.#onAborted();
   }
 
   /** Sends this track (`audio`, `camera`, `screen`), or nothing, by whichever way. */

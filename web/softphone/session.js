@@ -324,7 +324,7 @@ export class CallSession {
     }
     if (call.status === "connecting" && this.phase === "outgoing") this.phase = "connecting";
     if (call.status === "active") this.#activate();
-    this.transport.follow(call);
+    if (this.call) this.transport.follow(this.call);
     this.#changed();
   }
 
