@@ -14,6 +14,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Where state lives.
     pub database: Database,
+    /// Whether a starting node migrates the database, rather than refuse one that is not migrated.
+    pub migrate: bool,
     /// Connections that serve calls (PostgreSQL), besides those for leases and locks.
     pub db_connections: u32,
     /// The bus of a cluster; `None`: a single node, in-process.

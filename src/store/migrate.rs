@@ -2,21 +2,23 @@
 //!
 //! Migrations are embedded, and only ever expand; what they replace is removed a version later.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use diesel::{
     SqliteConnection,
+    backend::Backend,
     connection::SimpleConnection,
-    migration::MigrationVersion,
+    migration::{MigrationSource, MigrationVersion},
     prelude::*,
-    sql_types::{BigInt, Bool},
+    sql_types::{BigInt, Bool, Text},
 };
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use tokio::sync::oneshot;
 
 use super::{
-    connection::{Conn, Purpose, Target},
+    connection::{Conn, Purpose, Target, with_conn},
     error::{Fault, StoreError},
+    on_a_thread,
     postgres::PgConn,
 };
 use crate::{clock, secret::Secret};
@@ -50,6 +52,16 @@ pub async fn migrate(url: &Secret) -> Result<Vec<String>, StoreError> {
     let started = std::thread::Builder::new().name("store-migrate".into()).spawn(work);
     started.map_err(|_| StoreError::Setup("no thread can be started".into()))?;
     done.await.unwrap_or(Err(StoreError::Unavailable { unknown_outcome: true }))
+}
+
+/// Whether all migrations that this program knows are applied; others may be too, by a newer one. An error: not known.
+pub async fn is_migrated(url: &Secret) -> Result<bool, StoreError> {
+    let target = Target::parse(url)?;
+    on_a_thread(move || {
+        let unreachable = |why| StoreError::Setup(format!("the database cannot be reached: {why}"));
+        is_current(&mut target.connect(Purpose::Ordinary).map_err(unreachable)?)
+    })
+    .await
 }
 
 fn applied(versions: Vec<MigrationVersion<'_>>) -> Vec<String> {
@@ -116,11 +128,45 @@ impl From<diesel::result::Error> for Migrating {
     }
 }
 
-/// Whether all migrations that this program knows are applied.
+/// Whether all migrations that this program knows are applied. Only reads, unlike diesel's own question, which makes its
+/// table first: who asks may have no right to make tables.
 pub(super) fn is_current(conn: &mut Conn) -> Result<bool, StoreError> {
-    let pending = match conn {
-        Conn::Pg(conn) => conn.has_pending_migration(POSTGRES),
-        Conn::Sqlite(conn) => conn.has_pending_migration(SQLITE),
+    let known = match conn {
+        Conn::Pg(_) => versions::<diesel::pg::Pg>(&POSTGRES),
+        Conn::Sqlite(_) => versions::<diesel::sqlite::Sqlite>(&SQLITE),
     };
-    pending.map(|pending| !pending).map_err(failed)
+    let applied = recorded(conn).map_err(|error| Fault::from(error).into_error())?;
+    Ok(known.map_err(failed)?.iter().all(|version| applied.contains(version)))
+}
+
+fn versions<DB: Backend>(source: &EmbeddedMigrations) -> diesel::migration::Result<Vec<String>> {
+    let known = MigrationSource::<DB>::migrations(source)?;
+    Ok(known.iter().map(|migration| migration.name().version().to_string()).collect())
+}
+
+/// The versions that diesel has noted; none if it never noted any.
+fn recorded(conn: &mut Conn) -> QueryResult<HashSet<String>> {
+    #[derive(QueryableByName)]
+    struct Table {
+        #[diesel(sql_type = Bool)]
+        there: bool,
+    }
+    #[derive(QueryableByName)]
+    struct Applied {
+        #[diesel(sql_type = Text)]
+        version: String,
+    }
+    let look = match conn {
+        Conn::Pg(_) => "SELECT to_regclass('__diesel_schema_migrations') IS NOT NULL AS there",
+        Conn::Sqlite(_) => {
+            "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = '__diesel_schema_migrations') AS there"
+        }
+    };
+    with_conn!(conn, |c| {
+        if !diesel::sql_query(look).get_result::<Table>(c)?.there {
+            return Ok(HashSet::new());
+        }
+        let applied = diesel::sql_query("SELECT version FROM __diesel_schema_migrations").load::<Applied>(c)?;
+        Ok(applied.into_iter().map(|row| row.version).collect())
+    })
 }

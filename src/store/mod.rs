@@ -70,7 +70,7 @@ pub use group_members::{GroupMember, MemberRole};
 pub use groups::{Group, PutOutcome};
 pub use health::Health;
 pub use history::{Direction, HistoryEntry, HistoryOf, HistoryParticipant, HistoryQuery, Place};
-pub use migrate::migrate;
+pub use migrate::{is_migrated, migrate};
 pub use nodes::{LiveNode, NodeInfo};
 pub use open_calls::OpenCall;
 pub use positions::{BATCH_POSITIONS, Position};
