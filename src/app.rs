@@ -12,7 +12,7 @@ use anyhow::Context;
 use dashmap::DashMap;
 
 use crate::{
-    actors::{Node, NodeHandle, inbox::Inbox, membership, node, polling, sweepers},
+    actors::{Node, NodeHandle, inbox::Inbox, media_watch, membership, node, polling, sweepers},
     build_info, clock,
     cluster::{
         bus::{Bus, BusLimits},
@@ -28,6 +28,7 @@ use crate::{
         limits::{Limits, Shared},
         rest, web as pages, ws,
     },
+    media::{LiveKitConfig, Media, MediaConfig, TurnConfig},
     secret::Secret,
     shutdown::{self, Leaving},
     store::{self, NodeInfo, Store, StoreOptions},
@@ -60,7 +61,8 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let store = Store::open(&url, options).await.context("the database could not be opened")?;
     let id = node_id(settings.node_name.as_deref())?;
     let info = NodeInfo { version: build_info::VERSION.to_owned(), address: None };
-    let node = Node::new(id.clone(), store.clone(), rules(&settings), busy_policy(settings.busy_policy));
+    let media = Media::start(media_config(&settings)).map_err(|error| anyhow::anyhow!("the media server: {error}"))?;
+    let node = Node::new(id.clone(), store.clone(), rules(&settings), busy_policy(settings.busy_policy), media);
     node.enter(settings.node_lease, &info).await.context("the node could not be entered")?;
     let bus = join_bus(&settings, &node).await?;
     let shared = settings.redis_url.clone().map(|url| Shared { url, cluster: settings.cluster.clone() });
@@ -74,7 +76,6 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         trusted_proxies: settings.trusted_proxies.clone(),
         hsts: settings.hsts,
         allowed_origins: settings.allowed_origins.clone(),
-        stun_urls: settings.stun_urls.clone(),
     });
 
     let leaving = Leaving { drain: settings.drain, spread: settings.reconnect_spread };
@@ -107,6 +108,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     tokio::task::spawn_local(membership::keep_lease(node.clone(), settings.node_lease, info));
     tokio::task::spawn_local(membership::watch(node.clone()));
     tokio::task::spawn_local(polling::run(node.clone()));
+    tokio::task::spawn_local(media_watch::run(node.clone()));
     tracing::info!(address = %address, node.id = %id, version = build_info::described(), "listening");
     if settings.dev {
         print_links(&settings, &address.to_string());
@@ -173,6 +175,22 @@ fn rules(settings: &Settings) -> Rules {
         reconnect_grace: settings.reconnect_grace,
         max_participants: settings.max_participants,
         max_duration: settings.max_call,
+        media_server: settings.livekit.is_some(),
+        ..Rules::default()
+    }
+}
+
+fn media_config(settings: &Settings) -> MediaConfig {
+    MediaConfig {
+        livekit: settings.livekit.clone().map(|livekit| LiveKitConfig {
+            url: livekit.url,
+            public_url: livekit.public_url,
+            api_key: livekit.api_key,
+            api_secret: livekit.api_secret,
+        }),
+        stun_urls: settings.stun_urls.clone(),
+        turn: settings.turn.clone().map(|turn| TurnConfig { urls: turn.urls, secret: turn.secret }),
+        relay_only: settings.ice_relay_only,
     }
 }
 

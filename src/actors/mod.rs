@@ -11,6 +11,8 @@ mod group_calls;
 pub mod handoff;
 pub mod inbox;
 pub mod keyed;
+pub mod media_facts;
+pub mod media_watch;
 pub mod membership;
 pub mod messages;
 pub mod node;

@@ -39,7 +39,7 @@ use super::{
 };
 use crate::{
     clock,
-    domain::{By, Call, CallId, Command, NodeId, Recorded, SessionId, UserId, call::decide},
+    domain::{By, Call, CallId, Command, Membership, NodeId, Recorded, SessionId, UserId, call::decide},
     wire::Refusal,
 };
 
@@ -92,8 +92,8 @@ impl Reply {
 /// What was looked up for a question before it has its turn.
 #[derive(Default, Clone, Copy)]
 struct LookedUp {
-    /// Whether all whose membership in the call's group matters for the question are members.
-    member: Option<bool>,
+    /// How the asker belongs to the call's group, where that matters for the question.
+    membership: Option<Membership>,
     /// Nothing is on record under the command's key.
     unheard: bool,
 }

@@ -13,6 +13,7 @@
 mod left_behind;
 mod local;
 mod max_duration;
+mod orphan_rooms;
 mod run;
 mod runner;
 mod stale_connecting;
@@ -58,8 +59,14 @@ trait Sweeper {
 }
 
 /// Every sweeper there is.
-pub const NAMES: [&str; 5] =
-    [stale_ringing::NAME, stale_connecting::NAME, max_duration::NAME, left_behind::NAME, takeover::NAME];
+pub const NAMES: [&str; 6] = [
+    stale_ringing::NAME,
+    stale_connecting::NAME,
+    max_duration::NAME,
+    left_behind::NAME,
+    orphan_rooms::NAME,
+    takeover::NAME,
+];
 
 fn all() -> [&'static dyn Sweeper; NAMES.len()] {
     [
@@ -67,6 +74,7 @@ fn all() -> [&'static dyn Sweeper; NAMES.len()] {
         &stale_connecting::StaleConnecting,
         &max_duration::MaxDuration,
         &left_behind::LeftBehind,
+        &orphan_rooms::OrphanRooms,
         &takeover::Takeover,
     ]
 }
