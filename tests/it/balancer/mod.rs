@@ -17,7 +17,7 @@ use crate::{
 const CALLS: u64 = 500;
 
 /// From a node's death until all its clients are on the other one: seconds, but for a busy machine.
-const COME_BACK: Duration = Duration::from_secs(60);
+const COME_BACK: Duration = Duration::from_secs(90);
 
 async fn through(nginx: &Nginx, cluster: &TestCluster, user: &str) -> TestClient {
     Connect::at(nginx.address, cluster.realm().clone(), user, "phone").go().await.expect("a socket through nginx")
@@ -34,26 +34,41 @@ async fn sessions_of(cluster: &TestCluster, number: usize) -> u64 {
     cluster.http(number).get("/readyz").await.body["sessions"].as_u64().expect("a number of sessions")
 }
 
+/// Waits until all clients of the calls have a session on one of these nodes.
+async fn wait_for_sessions(cluster: &TestCluster, nodes: &[usize]) {
+    let begun = Instant::now();
+    loop {
+        let mut there = 0;
+        for number in nodes {
+            there += sessions_of(cluster, *number).await;
+        }
+        if there >= 2 * CALLS {
+            return;
+        }
+        assert!(begun.elapsed() < COME_BACK, "{there} of them are there");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_thousand_clients_behind_a_plain_balancer_lose_a_node_and_their_calls_go_on() {
-    let mut cluster = TestCluster::two_nodes().set("CARILLON_NODE_LEASE_SECS", 2).start().await;
+    // While the load sets its calls up it answers no ping. On a machine that is busy with other tests that may take longer
+    // than a node has patience; who was let go then comes back, and must still be in the call.
+    let cluster = TestCluster::two_nodes().set("CARILLON_PING_INTERVAL_SECS", 60);
+    let mut cluster = cluster.set("CARILLON_RECONNECT_GRACE_SECS", 300).start().await;
     let nginx = Nginx::start(&cluster).await;
     let calls = CALLS.to_string();
     // Slow turns: the nodes are unoptimised, and what counts is that nothing is lost.
-    let arguments = ["--pairs", &calls, "--every", "5s", "--patience", "90s"];
+    let arguments = ["--pairs", &calls, "--every", "5s", "--patience", "120s"];
     let mut holding = Holding::at(&nginx.ws_url(), &cluster, &arguments);
+    wait_for_sessions(&cluster, &[0, 1]).await;
     let before = [sessions_of(&cluster, 0).await, sessions_of(&cluster, 1).await];
-    assert!(before.iter().sum::<u64>() >= 2 * CALLS, "{before:?}");
     assert!(before.iter().all(|count| *count > 300), "round robin: {before:?}");
     holding.next_phase();
     cluster.node_mut(0).kill();
     let owners = "SELECT DISTINCT owner_node FROM calls WHERE open";
     wait_until("all calls are taken over", || cluster.database().unwrap().sql(owners).len() == 1).await;
-    let begun = Instant::now();
-    while sessions_of(&cluster, 1).await < 2 * CALLS {
-        assert!(begun.elapsed() < COME_BACK, "{} of them came back", sessions_of(&cluster, 1).await);
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    wait_for_sessions(&cluster, &[1]).await;
     holding.next_phase();
     let (code, report) = holding.end();
     assert_eq!((code, &report["callsEnded"]), (Some(0), &Value::from(CALLS)), "{report}");
