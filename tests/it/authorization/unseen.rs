@@ -22,6 +22,9 @@ pub struct Scene {
     pub cluster: TestCluster,
     /// By what they are: each is forbidden to hank.
     pub forbidden: Vec<(&'static str, String)>,
+    /// Of hank.
+    token: String,
+    client: reqwest::Client,
     /// Their sessions.
     _clients: Vec<TestClient>,
 }
@@ -52,7 +55,8 @@ impl Scene {
         let dave = cluster.connect(1, "dave", "phone").await;
         let pair = carol.call_through(&dave).await;
         let forbidden = vec![("a call of two", pair), ("a group's call", group), ("a call that is over", over)];
-        Self { cluster, forbidden, _clients: vec![alice, bob, carol, dave] }
+        let (token, client) = (cluster.token("hank"), reqwest::Client::builder().no_proxy().build().unwrap());
+        Self { cluster, forbidden, token, client, _clients: vec![alice, bob, carol, dave] }
     }
 }
 
@@ -87,14 +91,13 @@ pub fn asked_by_socket(call: &str) -> Vec<(&'static str, Value)> {
 
 /// A whole answer, but for what names the request and the moment.
 async fn answer(
-    cluster: &TestCluster,
+    scene: &Scene,
     node: usize,
     (method, path, body): (&str, &str, &Option<Value>),
     key: Option<&str>,
 ) -> (u16, BTreeMap<String, String>, Vec<u8>) {
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let url = format!("http://{}{path}", cluster.node(node).address);
-    let mut request = client.request(method.parse().unwrap(), url).bearer_auth(cluster.token("hank"));
+    let url = format!("http://{}{path}", scene.cluster.node(node).address);
+    let mut request = scene.client.request(method.parse().unwrap(), url).bearer_auth(&scene.token);
     if let Some(body) = body {
         request = request.json(body);
     }
@@ -133,31 +136,26 @@ async fn what_one_may_not_see_is_answered_word_for_word_as_what_is_not_there() {
     let scene = Scene::begin().await;
     for node in [0, 1] {
         for (method, path, body) in asked_by_rest() {
-            let absent = answer(&scene.cluster, node, (method, &path.replace("{}", "none"), &body), None).await;
+            let absent = answer(&scene, node, (method, &path.replace("{}", "none"), &body), None).await;
             assert_eq!(absent.0, 404, "{method} {path}: {absent:?}");
             for (what, call) in &scene.forbidden {
-                let forbidden = answer(&scene.cluster, node, (method, &path.replace("{}", call), &body), None).await;
+                let forbidden = answer(&scene, node, (method, &path.replace("{}", call), &body), None).await;
                 assert_eq!(forbidden, absent, "{method} {path} on node {node}: {what}");
-                let key = (method != "GET").then_some(what.to_owned());
+                let key = (method != "GET").then(|| what.replace(' ', "-"));
                 if let Some(key) = key {
                     let path = path.replace("{}", call);
-                    let keyed =
-                        answer(&scene.cluster, node, (method, &path, &body), Some(&format!("{key} {path}"))).await;
+                    let keyed = answer(&scene, node, (method, &path, &body), Some(&format!("{key} {path}"))).await;
                     assert_eq!(keyed, absent, "{method} {path} with a key on node {node}: {what}");
                 }
             }
         }
         for (group, whose) in [("team", "others'"), ("none", "nobody's")] {
             let (start, list) = (Some(json!({"groupId": group})), format!("/api/v1/calls?groupId={group}"));
-            let started = answer(&scene.cluster, node, ("POST", "/api/v1/calls", &start), None).await;
-            let listed = answer(&scene.cluster, node, ("GET", &list, &None), None).await;
+            let started = answer(&scene, node, ("POST", "/api/v1/calls", &start), None).await;
+            let listed = answer(&scene, node, ("GET", &list, &None), None).await;
             let absent = (Some(json!({"groupId": "never"})), "/api/v1/calls?groupId=never");
-            assert_eq!(
-                started,
-                answer(&scene.cluster, node, ("POST", "/api/v1/calls", &absent.0), None).await,
-                "{whose}"
-            );
-            assert_eq!(listed, answer(&scene.cluster, node, ("GET", absent.1, &None), None).await, "{whose}");
+            assert_eq!(started, answer(&scene, node, ("POST", "/api/v1/calls", &absent.0), None).await, "{whose}");
+            assert_eq!(listed, answer(&scene, node, ("GET", absent.1, &None), None).await, "{whose}");
             assert_eq!((started.0, listed.0), (404, 404));
         }
         let hank = Connect::to(scene.cluster.node(node), "hank", "phone").go().await.unwrap();
@@ -182,7 +180,7 @@ async fn what_one_may_not_see_costs_the_database_the_same_as_what_is_not_there()
                 let path = path.replace("{}", call);
                 let before = counted(database);
                 for _ in 0..TIMES {
-                    assert_eq!(answer(&scene.cluster, node, (method, &path, &body), None).await.0, 404, "{path}");
+                    assert_eq!(answer(&scene, node, (method, &path, &body), None).await.0, 404, "{path}");
                 }
                 spent(&before, &counted(database))
             };
@@ -211,9 +209,9 @@ async fn what_one_may_not_see_costs_the_database_the_same_as_what_is_not_there()
             let before = counted(database);
             for _ in 0..TIMES {
                 let path = format!("/api/v1/calls?groupId={group}");
-                answer(&scene.cluster, node, ("GET", &path, &None), None).await;
+                answer(&scene, node, ("GET", &path, &None), None).await;
                 let start = Some(json!({"groupId": group}));
-                answer(&scene.cluster, node, ("POST", "/api/v1/calls", &start), None).await;
+                answer(&scene, node, ("POST", "/api/v1/calls", &start), None).await;
             }
             spent(&before, &counted(database))
         };
