@@ -117,6 +117,12 @@ pub(super) struct StoreArgs {
     #[arg(value_name = "CONNECTIONS", default_value = "8", hide_env_values = true)]
     pub(super) db_connections: String,
 
+    /// Whether a node brings the database's tables up to date when it starts: auto, or off where `carillon migrate` does
+    /// it beforehand, as somebody who may; the node then refuses to start on tables that are too old.
+    #[arg(long = "carillon-migrate", visible_alias = "migrate", env = "CARILLON_MIGRATE", hide_env_values = true)]
+    #[arg(value_name = "AUTO|OFF", default_value = "auto")]
+    pub(super) migrate: String,
+
     /// Redis, for a cluster of several nodes: redis://… or rediss://… (TLS); needs PostgreSQL. Empty: this node alone.
     #[arg(long = "redis-url", env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
     pub(super) redis_url: Option<Secret>,

@@ -53,6 +53,7 @@ impl RawSettings {
             database,
             migration_url,
             db_connections: check.number("CARILLON_DB_CONNECTIONS", &store.db_connections, 1..=128) as u32,
+            migrate: check.one_of("CARILLON_MIGRATE", &store.migrate, &[("auto", true), ("off", false)]),
             redis_url,
             cluster: check.name("CARILLON_CLUSTER", &store.cluster, "._-"),
             node_name: given(node.node_id).map(|name| check.name("CARILLON_NODE_ID", &name, "._~:@=+-")),
