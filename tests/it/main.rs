@@ -21,6 +21,7 @@ mod calls_two_nodes;
 mod config;
 mod degraded;
 mod drain;
+mod escalation;
 mod faults;
 mod fixtures;
 mod gateway;
