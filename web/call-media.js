@@ -256,7 +256,7 @@ export class CallMedia {
       } catch (error) {
         room?.leave();
         if (FINAL_REFUSALS.has(error.code)) return;
-        if (!isMoot()) console.warn("carillon: the room could not be joined:", error.code ?? error.name);
+        if (!isMoot()) console.warn("carillon: the room could not be joined:", error.reasonName ?? error.code ?? error.name);
         media = null;
       }
       const ceiling = Math.min(REJOIN_MAX_MS, REJOIN_BASE_MS * 2 ** tries);
