@@ -12,6 +12,7 @@ mod counts;
 mod ice_servers;
 mod identity;
 mod livekit;
+mod probe;
 mod rooms;
 mod tokens;
 pub mod webhook;
