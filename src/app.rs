@@ -26,12 +26,13 @@ use crate::{
         auth::{TokenRequest, Verifier, mint, service::ServiceKeys},
         headers, heartbeat,
         limits::{Limits, Shared},
-        rest, web as pages, ws,
+        rest::{self, privileged::PrivilegedReads},
+        web as pages, ws,
     },
     media::{LiveKitConfig, Media, MediaConfig, TurnConfig},
     secret::Secret,
     shutdown::{self, Leaving},
-    store::{self, NodeInfo, Store, StoreOptions},
+    store::{self, Kind, NodeInfo, Store, StoreOptions},
 };
 
 /// How long the links that a development node prints are good.
@@ -51,9 +52,16 @@ const STOP_PATIENCE_SECS: u64 = 2;
 /// Runs a node until it is told to stop.
 pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let url = database_url(&settings.database);
-    store::migrate(&url).await.context("the database could not be migrated")?;
+    let owner = settings.migration_url.as_ref();
+    store::migrate(&url, owner).await.context("the database could not be migrated")?;
     let options = StoreOptions { connections: settings.db_connections as usize };
     let store = Store::open(&url, options).await.context("the database could not be opened")?;
+    if store.kind() == Kind::Postgres && !store.is_walled() {
+        tracing::warn!(
+            "row-level security does not hold for this role of PostgreSQL (a superuser, or BYPASSRLS): the database would \
+             show a user's request whatever it asks for; see docs/row-security.md"
+        );
+    }
     let id = node_id(settings.node_name.as_deref())?;
     let info = NodeInfo { version: env!("CARGO_PKG_VERSION").to_owned(), address: None };
     let media = Media::start(media_config(&settings)).map_err(|error| anyhow::anyhow!("the media server: {error}"))?;
@@ -61,10 +69,15 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     node.enter(settings.node_lease, &info).await.context("the node could not be entered")?;
     let bus = join_bus(&settings, &node).await?;
     let shared = settings.redis_url.clone().map(|url| Shared { url, cluster: settings.cluster.clone() });
+    if let Some(kept) = settings.audit_kept {
+        // Set once: here.
+        let _ = node.audit_kept.set(kept);
+    }
     let gateway = web::Data::new(Gateway {
         node: node.clone(),
         verifier: Verifier::start(settings.auth.clone()).context("tokens cannot be checked")?,
         service_keys: ServiceKeys::default(),
+        privileged_reads: PrivilegedReads::default(),
         sockets: DashMap::new(),
         ping_interval: settings.ping_interval,
         limits: Limits::start(settings.rate_limits.clone(), shared),
@@ -121,7 +134,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
 
 /// Brings the database's tables up to date.
 pub async fn migrate(settings: Settings) -> anyhow::Result<()> {
-    let applied = store::migrate(&database_url(&settings.database)).await?;
+    let applied = store::migrate(&database_url(&settings.database), settings.migration_url.as_ref()).await?;
     tracing::info!(migrations = applied.len(), versions = applied.join(" "), "the database is up to date");
     Ok(())
 }

@@ -5,7 +5,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CallObject, Frame, call_object::ParticipantObject, frame::Writer};
+use super::{
+    CallObject, Frame,
+    call_object::{Escalating, ParticipantObject},
+    frame::Writer,
+};
 use crate::domain::{Call, CallId, CallMode, DeviceId, Event, Recorded, Role, Timestamp, UserId};
 
 /// One event for one user.
@@ -73,7 +77,7 @@ pub fn item(call: &Call, recorded: &Recorded, user: &UserId, prev: u64) -> Item 
         }
         _ => (head.frame(Some(user)), None),
     };
-    let asks_in = matches!(recorded.event, Event::Escalating { .. });
+    let asks_in = matches!(recorded.event, Event::Escalating { .. } | Event::RoomOpened {});
     let pass = if asks_in { RoomPass::of(call, user) } else { None };
     Item { seq: recorded.seq, prev, frame, at_device, rings, pass }
 }
@@ -276,10 +280,18 @@ impl Head<'_> {
                 out = self.open("call:transferred");
                 out.field("userId", by).field("toUserId", to);
             }
-            Event::Escalating { cause, by, deadline } => {
-                out = self.open("call:escalating");
-                out.field("cause", cause).optional("by", by.as_ref()).field("deadline", deadline);
-            }
+            Event::Escalating { .. } | Event::RoomOpened {} => match &self.call.escalation {
+                Some(escalation) if escalation.open => {
+                    out = self.open("call:escalating");
+                    out.field("cause", &escalation.cause).optional("by", escalation.by.as_ref());
+                    out.field("deadline", &escalation.deadline);
+                }
+                escalation => {
+                    out = self.open("call:state");
+                    let escalating = escalation.as_ref().map(Escalating::of);
+                    out.field("status", &self.call.status).optional("escalating", escalating.as_ref());
+                }
+            },
             Event::RoomJoined { user } | Event::RoomLeft { user } => {
                 let there = matches!(self.recorded.event, Event::RoomJoined { .. });
                 out = self.open("call:participant_updated");

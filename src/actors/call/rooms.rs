@@ -164,7 +164,11 @@ impl CallActor {
                 Ok(()) => {
                     actor.room.failures = 0;
                     actor.room.open = Some(true);
+                    if !actor.would_change_nothing(&Command::RoomOpened) {
+                        actor.jobs.push_back(Job::System(Command::RoomOpened));
+                    }
                     actor.look_into_room(ctx);
+                    actor.pump(ctx);
                 }
                 Err(error) => {
                     tracing::warn!(call.id = %actor.call.id, node.id = %actor.node.id, %error, "room not opened");
