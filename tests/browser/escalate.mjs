@@ -7,7 +7,8 @@ import { DESKTOP, PHONE, input, scenario } from "./support.mjs";
 
 await scenario("escalate", async (stage) => {
   const other = input.urls[1] ?? input.urls[0];
-  const ownWindow = { ownWindow: true };
+  // Small, for three pictures are encoded and drawn three times over without a graphics card.
+  const ownWindow = { ownWindow: true, viewport: { width: 560, height: 480 } };
   const alice = await stage.tab("alice", input.urls[0], ownWindow);
   const bob = await stage.tab("bob", other, ownWindow);
   const carol = await stage.tab("carol", input.urls[0], ownWindow);

@@ -162,7 +162,8 @@ class Tab {
     this.user = user;
     this.page = page;
     page.on("console", (message) => {
-      this.log.push(`[${message.type()}] ${message.text()}`);
+      // The browser names the address of a socket that failed, and LiveKit's has its token in it.
+      this.log.push(`[${message.type()}] ${message.text().replaceAll(/\?\S*access_token\S*/g, "?…")}`);
       if (/Content Security Policy/i.test(message.text())) this.errors.push(message.text());
     });
     page.on("pageerror", (error) => this.errors.push(String(error.stack ?? error)));
