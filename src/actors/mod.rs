@@ -22,6 +22,7 @@ mod reader;
 mod room_pass;
 pub mod router;
 mod signals;
+mod standing;
 pub mod start;
 pub mod sweepers;
 pub mod user;

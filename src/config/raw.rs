@@ -105,10 +105,23 @@ pub(super) struct StoreArgs {
     #[arg(value_name = "URL", default_value = "sqlite:carillon.db")]
     pub(super) database_url: Secret,
 
-    /// Connections to PostgreSQL that serve calls, 1 to 128; two more are for leases and locks.
+    /// The same PostgreSQL database by the role that owns its tables, for `migrate`, and for `serve` before it starts.
+    /// The role of DATABASE_URL is then granted what it needs. Empty: DATABASE_URL. See docs/row-security.md.
+    #[arg(long = "carillon-migration-database-url", visible_alias = "migration-database-url")]
+    #[arg(env = "CARILLON_MIGRATION_DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    pub(super) migration_database_url: Option<Secret>,
+
+    /// Connections to PostgreSQL that serve calls, 1 to 128; half as many more, at least one, are for what users look
+    /// up, and two for leases and commits.
     #[arg(long = "carillon-db-connections", visible_alias = "db-connections", env = "CARILLON_DB_CONNECTIONS")]
     #[arg(value_name = "CONNECTIONS", default_value = "8", hide_env_values = true)]
     pub(super) db_connections: String,
+
+    /// Whether a node brings the database's tables up to date when it starts: auto, or off where `carillon migrate` does
+    /// it beforehand, as somebody who may; the node then refuses to start on tables that are too old.
+    #[arg(long = "carillon-migrate", visible_alias = "migrate", env = "CARILLON_MIGRATE", hide_env_values = true)]
+    #[arg(value_name = "AUTO|OFF", default_value = "auto")]
+    pub(super) migrate: String,
 
     /// Redis, for a cluster of several nodes: redis://… or rediss://… (TLS); needs PostgreSQL. Empty: this node alone.
     #[arg(long = "redis-url", env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
@@ -217,6 +230,12 @@ pub(super) struct CallArgs {
     #[arg(env = "CARILLON_SWEEP_INTERVAL_SECS", hide_env_values = true)]
     #[arg(value_name = "SECONDS", default_value = "15")]
     pub(super) sweep_interval_secs: String,
+
+    /// Days that the audit log is kept, 0 to 36500. 0: for ever. The same on all nodes.
+    #[arg(long = "carillon-audit-retention-days", visible_alias = "audit-retention-days")]
+    #[arg(env = "CARILLON_AUDIT_RETENTION_DAYS", hide_env_values = true)]
+    #[arg(value_name = "DAYS", default_value = "365")]
+    pub(super) audit_retention_days: String,
 }
 
 /// What media needs.

@@ -14,6 +14,10 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Where state lives.
     pub database: Database,
+    /// The same database by the role that owns its tables, for migrations; `None`: by the role that serves.
+    pub migration_url: Option<Secret>,
+    /// Whether a starting node migrates the database, rather than refuse one that is not migrated.
+    pub migrate: bool,
     /// Connections that serve calls (PostgreSQL), besides those for leases and locks.
     pub db_connections: u32,
     /// The bus of a cluster; `None`: a single node, in-process.
@@ -44,6 +48,8 @@ pub struct Settings {
     pub max_call: Option<Duration>,
     /// About how often each sweeper looks, but for takeovers.
     pub sweep_interval: Duration,
+    /// How long the audit log is kept; `None`: for ever.
+    pub audit_kept: Option<Duration>,
     /// How long a stopping node takes at most to hand its calls over and close its sessions.
     pub drain: Duration,
     /// Over how long the clients of a stopping node are asked to spread their return.

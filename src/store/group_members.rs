@@ -3,15 +3,17 @@
 use diesel::{
     prelude::*,
     result::{DatabaseErrorKind, Error},
+    sql_types::Text,
 };
 
 use super::{
-    Act, PutOutcome, Store,
+    Act, PutOutcome, Store, Viewer,
     audit::record_act,
     connection::{Conn, in_transaction, with_conn},
     error::{Fault, StoreError},
     groups::removal,
     schema::{group_members, groups},
+    statement::Statement,
     types::{DbNow, StoredTime},
 };
 use crate::domain::{GroupId, Timestamp, UserId};
@@ -127,13 +129,14 @@ impl Store {
 
     /// The user's role in the group. `None`: no member.
     pub async fn member_role(&self, group: &GroupId, user: &UserId) -> Result<Option<MemberRole>, StoreError> {
+        let viewer = Viewer::from(user);
         let (group, user) = (group.clone(), user.clone());
         let load = move |conn: &mut Conn| {
             let member = group_members::table.find((group.as_str(), user.as_str()));
             let text: Option<String> = with_conn!(conn, |c| member.select(group_members::role).first(c).optional()?);
             text.as_deref().map(role).transpose()
         };
-        self.read(load).await
+        self.read_as(&viewer, load).await
     }
 
     /// The group's members in the order of their ids, at most `limit`.
@@ -149,6 +152,25 @@ impl Store {
                     .load(c)?
             });
             rows.into_iter().map(user).collect()
+        };
+        self.read(load).await
+    }
+
+    /// The same for `asker`, if they are a member; else none, at the cost of finding that out, however large the group.
+    pub async fn members_for(&self, group: &GroupId, asker: &UserId, limit: usize) -> Result<Vec<UserId>, StoreError> {
+        #[derive(QueryableByName)]
+        struct Row {
+            #[diesel(sql_type = Text)]
+            user_id: String,
+        }
+        let (group, asker) = (group.clone(), asker.clone());
+        let load = move |conn: &mut Conn| {
+            let sql = Statement::new("SELECT m.user_id FROM group_members m WHERE m.group_id = ").text(group.as_str());
+            let sql = sql.sql(" AND EXISTS (SELECT 1 FROM group_members a WHERE a.group_id = ").text(group.as_str());
+            let sql = sql.sql(" AND a.user_id = ").text(asker.as_str()).sql(") ORDER BY m.user_id LIMIT ");
+            let sql = sql.number(i64::try_from(limit).unwrap_or(i64::MAX));
+            let rows: Vec<Row> = with_conn!(conn, |c| sql.load(c)?);
+            rows.into_iter().map(|row| user(row.user_id)).collect()
         };
         self.read(load).await
     }

@@ -6,9 +6,10 @@ use diesel::{
 };
 
 use super::{
-    Store,
+    Store, Viewer,
     connection::{Conn, with_conn},
     error::StoreError,
+    history_sql::STILL_THEIRS,
     statement::Statement,
     types::unsigned,
 };
@@ -59,13 +60,14 @@ fn tally(user: &UserId, since: Timestamp, until: Timestamp) -> Statement {
             " JOIN calls c ON c.id = p.call_id",
         );
     let sql = sql.sql(" WHERE p.user_id = ").text(user.as_str()).sql(" AND p.invited_at >= ").time(since);
-    sql.sql(" AND p.invited_at < ").time(until).sql(" GROUP BY 1, 2")
+    sql.sql(" AND p.invited_at < ").time(until).sql(STILL_THEIRS).sql(" GROUP BY 1, 2")
 }
 
 impl Store {
     /// The user's calls from `since` to before `until`, counted by status and hour. Costs as much as there are calls in
     /// that time.
     pub async fn tally(&self, user: &UserId, since: Timestamp, until: Timestamp) -> Result<Vec<CallTally>, StoreError> {
+        let viewer = Viewer::from(user);
         let user = user.clone();
         let load = move |conn: &mut Conn| {
             let rows: Vec<Row> = with_conn!(conn, |c| tally(&user, since, until).load(c)?);
@@ -78,7 +80,7 @@ impl Store {
             });
             Ok(tallies.collect())
         };
-        self.read(load).await
+        self.read_as(&viewer, load).await
     }
 
     /// How the database would carry out [`Store::tally`].
@@ -88,7 +90,8 @@ impl Store {
         since: Timestamp,
         until: Timestamp,
     ) -> Result<Vec<String>, StoreError> {
+        let viewer = Viewer::from(user);
         let user = user.clone();
-        self.read(move |conn: &mut Conn| tally(&user, since, until).explain(conn)).await
+        self.read_as(&viewer, move |conn: &mut Conn| tally(&user, since, until).explain(conn)).await
     }
 }

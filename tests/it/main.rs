@@ -14,12 +14,14 @@
 #![allow(unsafe_code, reason = "signals to child processes, and what becomes of them with us")]
 
 mod authorization;
+mod balancer;
 mod browser;
 mod bus;
 mod calls_one_node;
 mod calls_two_nodes;
 mod config;
 mod degraded;
+mod deployment;
 mod drain;
 mod escalation;
 mod faults;
@@ -41,6 +43,7 @@ mod reminders;
 mod rest_calls;
 mod resume;
 mod roles;
+mod row_security;
 mod scenarios;
 mod slow_client;
 mod store;
