@@ -22,7 +22,7 @@ async fn three_in_a_room(cluster: &TestCluster, livekit: &Instance) -> (String, 
         let reply = if node == 0 {
             client.must("call:start", json!({"groupId": "team", "ring": false, "mode": "sfu"})).await
         } else {
-            client.act("call:join", &call).await
+            client.call_keyed("call:join", Some(&format!("{name}-joins")), json!({"callId": call})).await.unwrap()
         };
         call = id_of(&reply);
         let joined = super::come_in(cluster, 0, livekit, &call, &client, &reply["media"]).await;
@@ -44,6 +44,10 @@ async fn who_is_kicked_is_out_of_the_room_and_the_token_they_have_does_not_keep_
     assert!(joined.closed(PATIENCE).await, "bob is put out of the room");
     until_in_room(&livekit, &call, &["alice", "carol"]).await;
     assert_eq!(bob.refused("call:token", json!({"callId": call})).await.code, "not_participant");
+
+    // What he was answered when he came is on record; the way in is not.
+    let again = bob.call_keyed("call:join", Some("bob-joins"), json!({"callId": call})).await.unwrap();
+    assert!(again["call"].is_object() && again["media"]["token"].is_null(), "{again}");
 
     // Back with the token he has, and LiveKit says so.
     let again = come_to_the_door(&livekit, &token).await;
