@@ -18,9 +18,11 @@ import { PeerMesh } from "./webrtc.js";
 const LOOK_MS = 200;
 // Pictures of the room that must have been decoded before the mesh's is given up: one may be a lucky key frame.
 const FRAMES_TO_TRUST = 3;
-// For so long after the escalation a connection waits for the room's tracks, and for the other side's word. Longer
-// costs double bandwidth when somebody's client never says so; shorter breaks pictures on a slow device.
-const KEEP_MESH_MS = 10_000;
+// For so long after the escalation a connection waits for the other side's word. Longer costs double bandwidth where
+// clients never give it; shorter breaks off what a slow device still needs.
+const WAIT_FOR_WORD_MS = 10_000;
+// And for the room's tracks of somebody. Longer keeps who never gets there between two worlds.
+const WAIT_FOR_TRACKS_MS = 30_000;
 // A third who comes in is usually followed by the escalation at once: a connection to them would be for nothing.
 const THIRD_WAITS_MS = 300;
 // Louder than this (1 is full scale) is a voice, for so long after it was heard last.
@@ -56,7 +58,7 @@ export class CallMedia {
   #waitingThird = new Map();
   #theyPlay = new Set();
   #attempt = 0;
-  #keepUntil = 0;
+  #escalatedAt = 0;
   #serversUntil = Infinity;
   #timer;
   #looking = false;
@@ -192,7 +194,7 @@ export class CallMedia {
 
   #becomeSfu() {
     this.mode = "sfu";
-    this.#keepUntil = Date.now() + KEEP_MESH_MS;
+    this.#escalatedAt = Date.now();
     this.mesh.retire();
     for (const userId of new Set([...this.peers.keys(), ...this.#expected])) this.#sync(userId);
     this.#callbacks.onChange();
@@ -345,8 +347,10 @@ export class CallMedia {
 
   #release() {
     for (const userId of [...this.mesh.peers.keys()]) {
-      const isThrough = this.peers.get(userId)?.via === "sfu" && this.#theyPlay.has(userId);
-      if (!isThrough && Date.now() < this.#keepUntil) continue;
+      const hasTracks = this.peers.get(userId)?.via === "sfu";
+      const waited = Date.now() - this.#escalatedAt;
+      const isThrough = hasTracks && (this.#theyPlay.has(userId) || waited > WAIT_FOR_WORD_MS);
+      if (!isThrough && waited < WAIT_FOR_TRACKS_MS) continue;
       this.mesh.remove(userId);
       this.#sync(userId);
     }

@@ -28,6 +28,7 @@ export class CallSession {
   notice = null;
   #client;
   #relayOnly;
+  #mode;
   #flagsMode = "p2p";
   #onChange;
   #offs = [];
@@ -35,9 +36,10 @@ export class CallSession {
   #told = new Set();
   #timer;
 
-  constructor({ client, callId, direction, peers, video, relayOnly = false, onChange }) {
+  constructor({ client, callId, direction, peers, video, relayOnly = false, mode, onChange }) {
     this.#client = client;
     this.#relayOnly = relayOnly;
+    this.#mode = mode;
     this.#onChange = onChange;
     this.callId = callId ?? newId();
     this.direction = direction;
@@ -99,7 +101,7 @@ export class CallSession {
     this.#changed();
     try {
       const type = this.video ? "video" : "audio";
-      const reply = await this.#client.request("call:start", { callId: this.callId, calleeIds: this.peers, type });
+      const reply = await this.#client.request("call:start", { callId: this.callId, calleeIds: this.peers, type, mode: this.#mode });
       if (reply.call.callId !== this.callId) this.#become(reply.call.callId);
       if (this.phase === "ended") { await this.#client.request("call:cancel", { callId: this.callId }); return; }
       this.transport.start(reply.media);
