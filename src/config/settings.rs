@@ -16,6 +16,8 @@ pub struct Settings {
     pub database: Database,
     /// Whether a starting node migrates the database, rather than refuse one that is not migrated.
     pub migrate: bool,
+    /// The same database by the role that owns its tables, for migrations; `None`: by the role that serves.
+    pub migration_url: Option<Secret>,
     /// Connections that serve calls (PostgreSQL), besides those for leases and locks.
     pub db_connections: u32,
     /// The bus of a cluster; `None`: a single node, in-process.
