@@ -26,7 +26,8 @@ use crate::{
         auth::{TokenRequest, Verifier, mint, service::ServiceKeys},
         headers, heartbeat,
         limits::{Limits, Shared},
-        rest, web as pages, ws,
+        rest::{self, privileged::PrivilegedReads},
+        web as pages, ws,
     },
     media::{LiveKitConfig, Media, MediaConfig, TurnConfig},
     secret::Secret,
@@ -73,10 +74,15 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     node.enter(settings.node_lease, &info).await.context("the node could not be entered")?;
     let bus = join_bus(&settings, &node).await?;
     let shared = settings.redis_url.clone().map(|url| Shared { url, cluster: settings.cluster.clone() });
+    if let Some(kept) = settings.audit_kept {
+        // Set once: here.
+        let _ = node.audit_kept.set(kept);
+    }
     let gateway = web::Data::new(Gateway {
         node: node.clone(),
         verifier: Verifier::start(settings.auth.clone()).context("tokens cannot be checked")?,
         service_keys: ServiceKeys::default(),
+        privileged_reads: PrivilegedReads::default(),
         sockets: DashMap::new(),
         ping_interval: settings.ping_interval,
         limits: Limits::start(settings.rate_limits.clone(), shared),
@@ -183,7 +189,7 @@ fn rules(settings: &Settings) -> Rules {
         max_participants: settings.max_participants,
         max_duration: settings.max_call,
         media_server: settings.livekit.is_some(),
-        ..Rules::default()
+        escalation_timeout: settings.escalation_timeout,
     }
 }
 

@@ -16,10 +16,11 @@ use tokio::sync::{Mutex, oneshot};
 
 use super::{
     Answer,
-    degraded::Degraded,
+    degraded::{Degraded, Dependency},
     directory::Directory,
     membership::Membership,
     messages::{Delivery, ItemHead, Receipt, SignalDelivery, SignalHead, ToNode, ToUser},
+    standing::Acquainted,
 };
 use crate::{
     clock,
@@ -54,6 +55,8 @@ pub struct Node {
     pub metrics: Metrics,
     /// The media server, or that there is none.
     pub media: Media,
+    /// How long the audit log is kept; unset: for ever.
+    pub audit_kept: OnceLock<Duration>,
     /// New calls are refused: the node is leaving.
     pub draining: AtomicBool,
     bus: OnceLock<Arc<dyn Bus>>,
@@ -63,6 +66,7 @@ pub struct Node {
     next_ask: AtomicU64,
     /// One at a time looks for, claims, rebuilds or begins a call.
     pub(super) placing: DashMap<CallId, Arc<Mutex<()>>>,
+    pub(super) acquainted: Acquainted,
 }
 
 impl Node {
@@ -78,13 +82,21 @@ impl Node {
             degraded: Degraded::default(),
             metrics: Metrics::default(),
             media,
+            audit_kept: OnceLock::new(),
             draining: AtomicBool::new(false),
             bus: OnceLock::new(),
             arbiters: RwLock::default(),
             asks: DashMap::new(),
             next_ask: AtomicU64::new(1),
             placing: DashMap::new(),
+            acquainted: Acquainted::default(),
         })
+    }
+
+    /// The rules as they are now: a media server that is away is none. What is under way there goes on.
+    pub fn rules_now(&self) -> Rules {
+        let media_server = self.rules.media_server && !self.degraded.is_away(Dependency::Livekit);
+        Rules { media_server, ..self.rules }
     }
 
     /// Gives the node its bus; the bus's inbox in turn knows the node.
@@ -280,7 +292,7 @@ fn encode_delivery(delivery: &Delivery) -> (ToUser, Vec<&str>) {
                 blobs.push(frame.text());
                 device.clone()
             });
-            ItemHead { seq: item.seq, prev: item.prev, rings: item.rings, device }
+            ItemHead { seq: item.seq, prev: item.prev, rings: item.rings, device, pass: item.pass.clone() }
         })
         .collect();
     let body = ToUser::Delivery {

@@ -196,6 +196,12 @@ pub(super) struct CallArgs {
     #[arg(value_name = "SECONDS", default_value = "30")]
     pub(super) connect_timeout_secs: String,
 
+    /// Seconds everybody has to come into the room of a call that moves to the media server, 1 to 600.
+    #[arg(long = "carillon-escalation-timeout-secs", visible_alias = "escalation-timeout-secs")]
+    #[arg(env = "CARILLON_ESCALATION_TIMEOUT_SECS", hide_env_values = true)]
+    #[arg(value_name = "SECONDS", default_value = "15")]
+    pub(super) escalation_timeout_secs: String,
+
     /// Seconds a participant whose connection broke has to come back, 0 to 300.
     #[arg(long = "carillon-reconnect-grace-secs", visible_alias = "reconnect-grace-secs")]
     #[arg(env = "CARILLON_RECONNECT_GRACE_SECS", hide_env_values = true)]
@@ -224,6 +230,12 @@ pub(super) struct CallArgs {
     #[arg(env = "CARILLON_SWEEP_INTERVAL_SECS", hide_env_values = true)]
     #[arg(value_name = "SECONDS", default_value = "15")]
     pub(super) sweep_interval_secs: String,
+
+    /// Days that the audit log is kept, 0 to 36500. 0: for ever. The same on all nodes.
+    #[arg(long = "carillon-audit-retention-days", visible_alias = "audit-retention-days")]
+    #[arg(env = "CARILLON_AUDIT_RETENTION_DAYS", hide_env_values = true)]
+    #[arg(value_name = "DAYS", default_value = "365")]
+    pub(super) audit_retention_days: String,
 }
 
 /// What media needs.

@@ -154,6 +154,8 @@ pub enum Event {
         /// Until when everybody in the call must be in the room.
         deadline: Timestamp,
     },
+    /// The room for the move is there: everybody in the call is asked in.
+    RoomOpened {},
     /// The media server has seen the user in the room, while that mattered.
     RoomJoined {
         user: UserId,
@@ -237,6 +239,7 @@ impl Event {
             Self::Resumed { .. } => "resumed",
             Self::Transferred { .. } => "transferred",
             Self::Escalating { .. } => "escalating",
+            Self::RoomOpened {} => "room_opened",
             Self::RoomJoined { .. } => "room_joined",
             Self::RoomLeft { .. } => "room_left",
             Self::Escalated {} => "escalated",
@@ -278,6 +281,7 @@ impl Event {
             Self::Connected { .. }
             | Self::MuteRequested { .. }
             | Self::LockChanged { .. }
+            | Self::RoomOpened {}
             | Self::Escalated {}
             | Self::EscalationAborted { .. }
             | Self::Ended { .. } => None,

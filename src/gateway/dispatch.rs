@@ -60,7 +60,7 @@ pub fn send(gateway: &Gateway, request: Request, caller: Caller, key: Option<Com
         Request::Call { call, ask, reply: ReplyShape::Media } => {
             let noted = key.map(|key| (key, call.clone(), caller.user.clone()));
             let who = Who::of(&caller);
-            Ok(Pending::Looked { answer: gateway.node.ask(&call, caller, ask), noted, who })
+            Ok(Pending::Looked { answer: gateway.node.ask_for(&call, caller, ask), noted, who })
         }
         Request::Call { call, ask, reply } => {
             let who = Who::of(&caller);
@@ -75,9 +75,6 @@ pub fn send(gateway: &Gateway, request: Request, caller: Caller, key: Option<Com
 }
 
 fn begin(gateway: &Gateway, data: StartData, caller: Caller, key: Option<CommandKey>) -> Result<Pending, Refusal> {
-    if data.mode == Some(StartMode::Sfu) {
-        return Err(no_media_server());
-    }
     // Of a key too: two starts with the same one want the same call, whichever node each arrives at.
     let own_id = data.call_id.is_some() || key.is_some();
     let ring_timeout = data.ring_timeout();
@@ -88,8 +85,8 @@ fn begin(gateway: &Gateway, data: StartData, caller: Caller, key: Option<Command
         start: Start {
             call: call.clone(),
             call_type: data.call_type.unwrap_or(CallType::Audio),
-            mode: CallMode::P2p,
-            escalates: data.mode != Some(StartMode::P2p),
+            mode: if data.mode == Some(StartMode::Sfu) { CallMode::Sfu } else { CallMode::P2p },
+            escalates: matches!(data.mode, None | Some(StartMode::Auto)),
             initiator: caller.user.clone(),
             device: caller.device.clone(),
             group: data.group_id,
@@ -181,7 +178,7 @@ fn shape(gateway: &Gateway, reply: ReplyShape, answer: &Answer, who: &Who) -> Fr
         (ReplyShape::CallAndMedia, answer) => return with_media(gateway, answer, who),
         (ReplyShape::Events, Answer::Missed(missed)) => {
             out.raw("{\"events\":[");
-            for (i, frame) in missed.for_device(&who.device).iter().enumerate() {
+            for (i, frame) in missed.for_device(&gateway.node, &who.user, &who.device).iter().enumerate() {
                 out.raw(if i > 0 { "," } else { "" }).raw(frame.text());
             }
             out.raw("]}");

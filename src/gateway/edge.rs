@@ -9,6 +9,7 @@ use super::{
     auth::{Verifier, service::ServiceKeys},
     headers::Hsts,
     limits::Limits,
+    rest::privileged::PrivilegedReads,
     socket::Socket,
 };
 use crate::{
@@ -24,6 +25,8 @@ pub struct Gateway {
     pub node: NodeHandle,
     pub verifier: Verifier,
     pub service_keys: ServiceKeys,
+    /// What those who may read everything have read lately.
+    pub privileged_reads: PrivilegedReads,
     /// Every open socket, also before its hello.
     pub sockets: DashMap<SessionId, Arc<Socket>>,
     /// How long an idle client is left in peace.

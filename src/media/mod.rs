@@ -12,6 +12,7 @@ mod counts;
 mod ice_servers;
 mod identity;
 mod livekit;
+mod probe;
 mod rooms;
 mod tokens;
 pub mod webhook;
@@ -106,6 +107,11 @@ impl Media {
     /// Whether there is a LiveKit at all. Whether it is there now is another question.
     pub fn is_configured(&self) -> bool {
         self.inner.livekit.is_some()
+    }
+
+    /// Where browsers reach LiveKit, `ws(s)://`, if there is one.
+    pub fn public_url(&self) -> Option<&str> {
+        self.inner.config.livekit.as_ref().map(|livekit| livekit.public_url.as_str())
     }
 
     /// Lists what is counted, under the registry's prefix.

@@ -84,8 +84,8 @@ fn a_check_of_the_tables_changes_nothing_and_waits_for_who_makes_them() {
     // A newer release has been here.
     let settings = &settings[..1];
     database.sql("INSERT INTO __diesel_schema_migrations (version) VALUES ('99990101000000')");
-    assert!(carillon(&["migrate", "--check"], &settings).status.success());
-    assert_eq!(carillon(&["migrate", "--wait=1s"], &settings).status.code(), Some(2), "only a check waits");
+    assert!(carillon(&["migrate", "--check"], settings).status.success());
+    assert_eq!(carillon(&["migrate", "--wait=1s"], settings).status.code(), Some(2), "only a check waits");
 }
 
 #[test]

@@ -40,8 +40,12 @@ impl CallActor {
             let _ = request.reply.send(Ok(self.call_answer()));
             return;
         };
+        let stranger = self.call.participant(&caller.user).is_none() && !matches!(request.ask, Ask::Notice(_));
+        if stranger && found.membership.is_none() {
+            return self.look_up_stranger(caller.user, request, found, ctx);
+        }
         if let Ask::Keyed { key, .. } = &request.ask
-            && !found.unheard
+            && !(found.unheard || stranger && found.membership == Some(Membership::Outside))
         {
             let key = *key;
             return self.look_up_key(key, request, found, ctx);
@@ -135,6 +139,7 @@ impl CallActor {
                 self.links.get(&caller.user).is_some_and(|link| Some(&link.session) != caller.session.as_ref())
             }
             Command::BusyElsewhere { user } => *user != caller.user,
+            Command::RoomJoined { .. } | Command::RoomLeft { .. } => false,
             Command::Sweep(prey) => self.is_heard_of(prey) || self.would_change_nothing(&noticed),
             _ => true,
         };
@@ -150,8 +155,9 @@ impl CallActor {
         self.links.get(user).is_some_and(|link| clock::monotonic().duration_since(link.heard_at) < LINK_FRESH)
     }
 
-    fn would_change_nothing(&self, noticed: &Command) -> bool {
-        decide(&self.call, clock::now(), &self.node.rules, &By::System, noticed).is_ok_and(|events| events.is_empty())
+    pub(super) fn would_change_nothing(&self, noticed: &Command) -> bool {
+        decide(&self.call, clock::now(), &self.node.rules_now(), &By::System, noticed)
+            .is_ok_and(|events| events.is_empty())
     }
 
     pub(super) fn is_at(&self, caller: &Caller) -> bool {

@@ -13,6 +13,7 @@
 mod left_behind;
 mod local;
 mod max_duration;
+mod old_audit;
 mod orphan_rooms;
 mod run;
 mod runner;
@@ -59,13 +60,14 @@ trait Sweeper {
 }
 
 /// Every sweeper there is.
-pub const NAMES: [&str; 6] = [
+pub const NAMES: [&str; 7] = [
     stale_ringing::NAME,
     stale_connecting::NAME,
     max_duration::NAME,
     left_behind::NAME,
     orphan_rooms::NAME,
     takeover::NAME,
+    old_audit::NAME,
 ];
 
 fn all() -> [&'static dyn Sweeper; NAMES.len()] {
@@ -76,6 +78,7 @@ fn all() -> [&'static dyn Sweeper; NAMES.len()] {
         &left_behind::LeftBehind,
         &orphan_rooms::OrphanRooms,
         &takeover::Takeover,
+        &old_audit::OldAudit,
     ]
 }
 

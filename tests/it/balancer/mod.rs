@@ -68,9 +68,9 @@ async fn a_thousand_clients_behind_a_plain_balancer_lose_a_node_and_their_calls_
     assert!(before.iter().all(|count| *count > 300), "round robin: {before:?}");
     holding.next_phase();
     cluster.node_mut(0).kill();
+    wait_for_sessions(&cluster, &[1]).await;
     let owners = "SELECT DISTINCT owner_node FROM calls WHERE open";
     wait_at_most(COME_BACK, "all calls are taken over", || cluster.database().unwrap().sql(owners).len() == 1).await;
-    wait_for_sessions(&cluster, &[1]).await;
     holding.next_phase();
     let (code, report) = holding.end();
     assert_eq!((code, &report["callsEnded"]), (Some(0), &Value::from(CALLS)), "{report}");
