@@ -2,12 +2,14 @@
 
 pub mod actors;
 pub mod app;
+pub mod build_info;
 pub mod cli;
 pub mod clock;
 pub mod cluster;
 pub mod config;
 pub mod domain;
 pub mod gateway;
+pub mod media;
 pub mod metrics;
 pub mod secret;
 pub mod shutdown;

@@ -16,10 +16,11 @@ use tokio::sync::{Mutex, oneshot};
 
 use super::{
     Answer,
-    degraded::Degraded,
+    degraded::{Degraded, Dependency},
     directory::Directory,
     membership::Membership,
     messages::{Delivery, ItemHead, Receipt, SignalDelivery, SignalHead, ToNode, ToUser},
+    standing::Acquainted,
 };
 use crate::{
     clock,
@@ -28,6 +29,7 @@ use crate::{
         envelope,
     },
     domain::{CallId, NodeId, Rules, UserId, busy::BusyPolicy},
+    media::Media,
     metrics::Metrics,
     store::Store,
     wire::{Frame, Refusal},
@@ -51,6 +53,10 @@ pub struct Node {
     /// What the node does without now.
     pub degraded: Degraded,
     pub metrics: Metrics,
+    /// The media server, or that there is none.
+    pub media: Media,
+    /// How long the audit log is kept; unset: for ever.
+    pub audit_kept: OnceLock<Duration>,
     /// New calls are refused: the node is leaving.
     pub draining: AtomicBool,
     bus: OnceLock<Arc<dyn Bus>>,
@@ -60,11 +66,12 @@ pub struct Node {
     next_ask: AtomicU64,
     /// One at a time looks for, claims, rebuilds or begins a call.
     pub(super) placing: DashMap<CallId, Arc<Mutex<()>>>,
+    pub(super) acquainted: Acquainted,
 }
 
 impl Node {
     /// A node without bus and arbiters yet; [`Node::join_bus`] and [`Node::add_arbiter`] follow.
-    pub fn new(id: NodeId, store: Store, rules: Rules, busy_policy: BusyPolicy) -> NodeHandle {
+    pub fn new(id: NodeId, store: Store, rules: Rules, busy_policy: BusyPolicy, media: Media) -> NodeHandle {
         Arc::new(Self {
             id,
             store,
@@ -74,13 +81,22 @@ impl Node {
             membership: Membership::default(),
             degraded: Degraded::default(),
             metrics: Metrics::default(),
+            media,
+            audit_kept: OnceLock::new(),
             draining: AtomicBool::new(false),
             bus: OnceLock::new(),
             arbiters: RwLock::default(),
             asks: DashMap::new(),
             next_ask: AtomicU64::new(1),
             placing: DashMap::new(),
+            acquainted: Acquainted::default(),
         })
+    }
+
+    /// The rules as they are now: a media server that is away is none. What is under way there goes on.
+    pub fn rules_now(&self) -> Rules {
+        let media_server = self.rules.media_server && !self.degraded.is_away(Dependency::Livekit);
+        Rules { media_server, ..self.rules }
     }
 
     /// Gives the node its bus; the bus's inbox in turn knows the node.
@@ -276,7 +292,7 @@ fn encode_delivery(delivery: &Delivery) -> (ToUser, Vec<&str>) {
                 blobs.push(frame.text());
                 device.clone()
             });
-            ItemHead { seq: item.seq, prev: item.prev, rings: item.rings, device }
+            ItemHead { seq: item.seq, prev: item.prev, rings: item.rings, device, pass: item.pass.clone() }
         })
         .collect();
     let body = ToUser::Delivery {

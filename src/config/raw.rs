@@ -117,6 +117,12 @@ pub(super) struct StoreArgs {
     #[arg(value_name = "CONNECTIONS", default_value = "8", hide_env_values = true)]
     pub(super) db_connections: String,
 
+    /// Whether a node brings the database's tables up to date when it starts: auto, or off where `carillon migrate` does
+    /// it beforehand, as somebody who may; the node then refuses to start on tables that are too old.
+    #[arg(long = "carillon-migrate", visible_alias = "migrate", env = "CARILLON_MIGRATE", hide_env_values = true)]
+    #[arg(value_name = "AUTO|OFF", default_value = "auto")]
+    pub(super) migrate: String,
+
     /// Redis, for a cluster of several nodes: redis://… or rediss://… (TLS); needs PostgreSQL. Empty: this node alone.
     #[arg(long = "redis-url", env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
     pub(super) redis_url: Option<Secret>,
@@ -190,6 +196,12 @@ pub(super) struct CallArgs {
     #[arg(value_name = "SECONDS", default_value = "30")]
     pub(super) connect_timeout_secs: String,
 
+    /// Seconds everybody has to come into the room of a call that moves to the media server, 1 to 600.
+    #[arg(long = "carillon-escalation-timeout-secs", visible_alias = "escalation-timeout-secs")]
+    #[arg(env = "CARILLON_ESCALATION_TIMEOUT_SECS", hide_env_values = true)]
+    #[arg(value_name = "SECONDS", default_value = "15")]
+    pub(super) escalation_timeout_secs: String,
+
     /// Seconds a participant whose connection broke has to come back, 0 to 300.
     #[arg(long = "carillon-reconnect-grace-secs", visible_alias = "reconnect-grace-secs")]
     #[arg(env = "CARILLON_RECONNECT_GRACE_SECS", hide_env_values = true)]
@@ -218,6 +230,12 @@ pub(super) struct CallArgs {
     #[arg(env = "CARILLON_SWEEP_INTERVAL_SECS", hide_env_values = true)]
     #[arg(value_name = "SECONDS", default_value = "15")]
     pub(super) sweep_interval_secs: String,
+
+    /// Days that the audit log is kept, 0 to 36500. 0: for ever. The same on all nodes.
+    #[arg(long = "carillon-audit-retention-days", visible_alias = "audit-retention-days")]
+    #[arg(env = "CARILLON_AUDIT_RETENTION_DAYS", hide_env_values = true)]
+    #[arg(value_name = "DAYS", default_value = "365")]
+    pub(super) audit_retention_days: String,
 }
 
 /// What media needs.
@@ -236,9 +254,19 @@ pub(super) struct MediaArgs {
     #[arg(long = "turn-secret", env = "TURN_SECRET", hide_env_values = true, value_name = "SECRET")]
     pub(super) turn_secret: Option<Secret>,
 
-    /// LiveKit server: wss://… or ws://… Needs LIVEKIT_API_KEY and LIVEKIT_API_SECRET.
+    /// Whether clients are told to use the TURN servers only, so that nobody learns another's address: on or off. Needs
+    /// TURN_URLS.
+    #[arg(long = "carillon-ice-relay-only", visible_alias = "ice-relay-only", env = "CARILLON_ICE_RELAY_ONLY")]
+    #[arg(value_name = "ON|OFF", default_value = "off", hide_env_values = true)]
+    pub(super) ice_relay_only: String,
+
+    /// LiveKit server, as this node reaches it: wss://… or ws://… Needs LIVEKIT_API_KEY and LIVEKIT_API_SECRET.
     #[arg(long = "livekit-url", env = "LIVEKIT_URL", hide_env_values = true, value_name = "URL")]
     pub(super) livekit_url: Option<String>,
+
+    /// LiveKit server, as browsers reach it: wss://… or ws://… Empty: as this node does.
+    #[arg(long = "livekit-public-url", env = "LIVEKIT_PUBLIC_URL", hide_env_values = true, value_name = "URL")]
+    pub(super) livekit_public_url: Option<String>,
 
     /// LiveKit's API key.
     #[arg(long = "livekit-api-key", env = "LIVEKIT_API_KEY", hide_env_values = true, value_name = "KEY")]

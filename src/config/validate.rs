@@ -53,6 +53,7 @@ impl RawSettings {
             database,
             migration_url,
             db_connections: check.number("CARILLON_DB_CONNECTIONS", &store.db_connections, 1..=128) as u32,
+            migrate: check.one_of("CARILLON_MIGRATE", &store.migrate, &[("auto", true), ("off", false)]),
             redis_url,
             cluster: check.name("CARILLON_CLUSTER", &store.cluster, "._-"),
             node_name: given(node.node_id).map(|name| check.name("CARILLON_NODE_ID", &name, "._~:@=+-")),
@@ -69,6 +70,11 @@ impl RawSettings {
             allowed_origins: check.origins(node.allowed_origins),
             ring_timeout: check.seconds("CARILLON_RING_TIMEOUT_SECS", &call.ring_timeout_secs, 1..=600),
             connect_timeout: check.seconds("CARILLON_CONNECT_TIMEOUT_SECS", &call.connect_timeout_secs, 1..=600),
+            escalation_timeout: check.seconds(
+                "CARILLON_ESCALATION_TIMEOUT_SECS",
+                &call.escalation_timeout_secs,
+                1..=600,
+            ),
             reconnect_grace: check.seconds("CARILLON_RECONNECT_GRACE_SECS", &call.reconnect_grace_secs, 0..=300),
             busy_policy: check.one_of(
                 "CARILLON_BUSY_POLICY",
@@ -79,6 +85,9 @@ impl RawSettings {
             max_call: Some(check.seconds("CARILLON_MAX_CALL_SECS", &call.max_call_secs, 0..=2_592_000))
                 .filter(|longest| !longest.is_zero()),
             sweep_interval: check.seconds("CARILLON_SWEEP_INTERVAL_SECS", &call.sweep_interval_secs, 1..=3600),
+            audit_kept: Some(check.number("CARILLON_AUDIT_RETENTION_DAYS", &call.audit_retention_days, 0..=36_500))
+                .filter(|days| *days > 0)
+                .map(|days| Duration::from_secs(days * 24 * 60 * 60)),
             drain: check.seconds("CARILLON_DRAIN_SECS", &node.drain_secs, 0..=600),
             reconnect_spread: check.seconds("CARILLON_RECONNECT_SPREAD_SECS", &node.reconnect_spread_secs, 0..=600),
             rate_limits: check.rate_limits(&node.rate_limits),
@@ -92,9 +101,11 @@ impl RawSettings {
             workers: check.number("CARILLON_WORKERS", &node.workers, 1..=64) as usize,
             livekit: check.livekit(
                 given(media.livekit_url),
+                given(media.livekit_public_url),
                 given(media.livekit_api_key),
                 given_secret(media.livekit_api_secret),
             ),
+            ice_relay_only: check.relay_only(&media.ice_relay_only, media.turn_urls.as_deref()),
             turn: check.turn(media.turn_urls, given_secret(media.turn_secret)),
             stun_urls: check.servers("STUN_URLS", media.stun_urls, &["stun:", "stuns:"]),
             log: check.log(log.rust_log, given(log.log_format)),
@@ -379,12 +390,29 @@ impl Check {
         None
     }
 
-    fn livekit(&mut self, url: Option<String>, key: Option<String>, secret: Option<Secret>) -> Option<LiveKit> {
+    fn relay_only(&mut self, value: &str, turn_urls: Option<&str>) -> bool {
+        let on = self.switch("CARILLON_ICE_RELAY_ONLY", value);
+        if on && turn_urls.is_none_or(|urls| urls.trim().is_empty()) {
+            self.wrong("CARILLON_ICE_RELAY_ONLY", "is on, but TURN_URLS is empty: no client could reach another");
+        }
+        on
+    }
+
+    fn livekit(
+        &mut self,
+        url: Option<String>,
+        public_url: Option<String>,
+        key: Option<String>,
+        secret: Option<Secret>,
+    ) -> Option<LiveKit> {
         let missing = [
             ("LIVEKIT_URL", url.is_none()),
             ("LIVEKIT_API_KEY", key.is_none()),
             ("LIVEKIT_API_SECRET", secret.is_none()),
         ];
+        if public_url.is_some() && url.is_none() {
+            self.wrong("LIVEKIT_PUBLIC_URL", "is set, but LIVEKIT_URL is empty");
+        }
         if missing.iter().any(|(_, absent)| *absent) && !missing.iter().all(|(_, absent)| *absent) {
             for (name, _) in missing.iter().filter(|(_, absent)| *absent) {
                 self.wrong(
@@ -398,7 +426,13 @@ impl Check {
         if !Url::parse(&url).is_ok_and(known) {
             self.wrong("LIVEKIT_URL", format!("is {}: give wss://host or ws://host:port", shown(&url)));
         }
-        Some(LiveKit { url, api_key, api_secret })
+        if let Some(public) = &public_url
+            && !Url::parse(public).is_ok_and(known)
+        {
+            self.wrong("LIVEKIT_PUBLIC_URL", format!("is {}: give wss://host or ws://host:port", shown(public)));
+        }
+        let public_url = browsers(public_url.unwrap_or_else(|| url.clone()));
+        Some(LiveKit { url, public_url, api_key, api_secret })
     }
 
     fn log(&mut self, filter: String, format: Option<String>) -> LogSettings {
@@ -414,6 +448,13 @@ impl Check {
         };
         LogSettings { filter, format }
     }
+}
+
+/// An address as browsers open sockets to it.
+fn browsers(url: String) -> String {
+    let plain = url.strip_prefix("http://").map(|rest| format!("ws://{rest}"));
+    let secure = || url.strip_prefix("https://").map(|rest| format!("wss://{rest}"));
+    plain.or_else(secure).unwrap_or(url)
 }
 
 fn list(value: Option<String>) -> Vec<String> {

@@ -9,10 +9,21 @@ use super::{CallId, CallMode, CallType, DeviceId, EndReason, GroupId, Opaque, Ro
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum By {
-    /// A user, at one of their devices. `group_member`: they belong to the call's group, as the store said just now.
-    User { user: UserId, device: DeviceId, group_member: bool },
+    /// A user, at one of their devices. `membership`: in the call's group, as the store said just now; who was not looked
+    /// up counts as outside.
+    User { user: UserId, device: DeviceId, membership: Membership },
     /// The server itself: timers, and what it learned of connections.
     System,
+}
+
+/// How somebody belongs to the call's group. In the order of what it allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Membership {
+    #[default]
+    Outside,
+    Member,
+    /// May moderate the group's calls, whatever their role there.
+    Admin,
 }
 
 /// The opening of a call.
@@ -21,6 +32,8 @@ pub struct Start {
     pub call: CallId,
     pub call_type: CallType,
     pub mode: CallMode,
+    /// A peer-to-peer call moves to the media server when it outgrows two.
+    pub escalates: bool,
     pub initiator: UserId,
     pub device: DeviceId,
     pub group: Option<GroupId>,
@@ -105,6 +118,8 @@ pub enum Command {
     Transfer {
         to: UserId,
     },
+    /// Moves the call to the media server.
+    Escalate,
 
     // From here on only by the system.
     /// An answer has passed between these two: their media is taken to work.
@@ -134,6 +149,20 @@ pub enum Command {
     Remove {
         users: Vec<UserId>,
     },
+    /// The media server has seen this device of the user in the call's room.
+    RoomJoined {
+        user: UserId,
+        device: DeviceId,
+    },
+    /// It sees it there no more.
+    RoomLeft {
+        user: UserId,
+        device: DeviceId,
+    },
+    /// The call's room is open.
+    RoomOpened,
+    /// It could not be opened.
+    RoomUnavailable,
     /// A deadline may have passed.
     Tick,
     /// A sweeper takes the call, or somebody in it, for left behind. Whether it is, the call's own deadlines say.
@@ -178,12 +207,17 @@ impl Command {
             Self::Hold => "hold",
             Self::Resume => "resume",
             Self::Transfer { .. } => "transfer",
+            Self::Escalate => "escalate",
             Self::Connected { .. } => "connected",
             Self::Unreachable { .. } => "unreachable",
             Self::BusyElsewhere { .. } => "busy_elsewhere",
             Self::ConnectionLost { .. } => "connection_lost",
             Self::ConnectionBack { .. } => "connection_back",
             Self::Remove { .. } => "remove",
+            Self::RoomJoined { .. } => "room_joined",
+            Self::RoomLeft { .. } => "room_left",
+            Self::RoomOpened => "room_opened",
+            Self::RoomUnavailable => "room_unavailable",
             Self::Tick => "tick",
             Self::Sweep(_) => "sweep",
         }
@@ -218,6 +252,11 @@ pub struct Rules {
     /// How long a call may last; `None`: for ever. Shorter than people talk, and they are cut off; much longer, and what
     /// nobody ends is kept for nobody.
     pub max_duration: Option<Duration>,
+    /// There is a media server: without one nothing moves there, and who asks for it is refused.
+    pub media_server: bool,
+    /// How long a move to the media server waits for everybody to come into the room. Shorter than a slow phone needs to
+    /// connect, and the move is given up in vain; longer, and one who cannot get there keeps all others in two places.
+    pub escalation_timeout: Duration,
 }
 
 impl Default for Rules {
@@ -228,6 +267,8 @@ impl Default for Rules {
             reconnect_grace: Duration::from_secs(15),
             max_participants: 100,
             max_duration: Some(Duration::from_secs(24 * 60 * 60)),
+            media_server: false,
+            escalation_timeout: Duration::from_secs(15),
         }
     }
 }

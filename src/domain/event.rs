@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CallMode, CallStatus, CallType, DeviceId, EndReason, GroupId, Opaque, Role, Timestamp, UserId, command::Track,
-    opaque,
+    AbortReason, CallMode, CallStatus, CallType, DeviceId, EndReason, EscalationCause, GroupId, Opaque, Role,
+    Timestamp, UserId, command::Track, opaque,
 };
 
 /// One fact. Stored as JSON under its snake-case name; fields may be added, never renamed or given another meaning.
@@ -146,6 +146,32 @@ pub enum Event {
         by: UserId,
         to: UserId,
     },
+    /// The call begins to move to the media server; peer connections stay until [`Event::Escalated`].
+    Escalating {
+        cause: EscalationCause,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<UserId>,
+        /// Until when everybody in the call must be in the room.
+        deadline: Timestamp,
+    },
+    /// The room for the move is there: everybody in the call is asked in.
+    RoomOpened {},
+    /// The media server has seen the user in the room, while that mattered.
+    RoomJoined {
+        user: UserId,
+    },
+    /// The user, seen there before, is not now.
+    RoomLeft {
+        user: UserId,
+    },
+    /// The call is on the media server.
+    Escalated {},
+    /// It stays peer to peer.
+    EscalationAborted {
+        reason: AbortReason,
+        /// The next attempt does not begin before.
+        not_before: Timestamp,
+    },
     Cancelled {
         by: UserId,
     },
@@ -163,6 +189,9 @@ pub enum Event {
 pub struct Created {
     pub call_type: CallType,
     pub mode: CallMode,
+    /// Peer to peer until it outgrows two.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub escalates: bool,
     pub initiator: UserId,
     pub device: DeviceId,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -209,6 +238,12 @@ impl Event {
             Self::Held { .. } => "held",
             Self::Resumed { .. } => "resumed",
             Self::Transferred { .. } => "transferred",
+            Self::Escalating { .. } => "escalating",
+            Self::RoomOpened {} => "room_opened",
+            Self::RoomJoined { .. } => "room_joined",
+            Self::RoomLeft { .. } => "room_left",
+            Self::Escalated {} => "escalated",
+            Self::EscalationAborted { .. } => "escalation_aborted",
             Self::Cancelled { .. } => "cancelled",
             Self::Ended { .. } => "ended",
         }
@@ -238,9 +273,18 @@ impl Event {
             | Self::Denied { user, .. }
             | Self::HandRaised { user, .. }
             | Self::Held { user }
-            | Self::Resumed { user } => Some(user),
+            | Self::Resumed { user }
+            | Self::RoomJoined { user }
+            | Self::RoomLeft { user } => Some(user),
+            Self::Escalating { by, .. } => by.as_ref(),
             Self::Cancelled { by } | Self::Transferred { by, .. } => Some(by),
-            Self::Connected { .. } | Self::MuteRequested { .. } | Self::LockChanged { .. } | Self::Ended { .. } => None,
+            Self::Connected { .. }
+            | Self::MuteRequested { .. }
+            | Self::LockChanged { .. }
+            | Self::RoomOpened {}
+            | Self::Escalated {}
+            | Self::EscalationAborted { .. }
+            | Self::Ended { .. } => None,
         }
     }
 }

@@ -22,4 +22,6 @@ pub enum Rejection {
     CallLocked,
     #[error("no such participant is in the call")]
     NotParticipant,
+    #[error("{0}")]
+    MediaUnavailable(&'static str),
 }

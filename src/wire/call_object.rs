@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::domain::{
-    Call, CallId, CallMode, CallStatus, CallType, DeviceId, EndReason, GroupId, Opaque, Participant, ParticipantStatus,
-    Role, Timestamp, UserId,
+    Call, CallId, CallMode, CallStatus, CallType, DeviceId, EndReason, Escalation, EscalationCause, GroupId, Opaque,
+    Participant, ParticipantStatus, Role, Timestamp, UserId,
 };
 
 /// The call object. Borrows the call it shows.
@@ -25,6 +25,8 @@ pub struct CallObject<'a> {
     initiator_id: &'a UserId,
     is_group: bool,
     max_participants: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    escalating: Option<Escalating<'a>>,
     locked: bool,
     lobby: bool,
     created_at: Timestamp,
@@ -42,6 +44,21 @@ pub struct CallObject<'a> {
     metadata: Metadata<'a>,
     seq: u64,
     participants: Vec<ParticipantObject<'a>>,
+}
+
+/// The move to the media server that is under way.
+#[derive(Serialize)]
+pub(super) struct Escalating<'a> {
+    cause: EscalationCause,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<&'a UserId>,
+    deadline: Timestamp,
+}
+
+impl<'a> Escalating<'a> {
+    pub(super) fn of(escalation: &'a Escalation) -> Self {
+        Self { cause: escalation.cause, by: escalation.by.as_ref(), deadline: escalation.deadline }
+    }
 }
 
 /// `{}` where the starter gave none.
@@ -116,6 +133,7 @@ impl<'a> CallObject<'a> {
             initiator_id: &call.initiator,
             is_group: call.is_group,
             max_participants: call.max_participants,
+            escalating: call.escalation.as_ref().map(Escalating::of),
             locked: call.locked,
             lobby: call.lobby,
             created_at: call.created_at,

@@ -3,16 +3,18 @@
 //
 // Input, from the environment:
 //   CARILLON_BROWSER_TEST  JSON: {"urls": ["http://127.0.0.1:4000", …], "tokens": {"alice": "<jwt>", …},
-//                          "screenshots": "/a/folder" (optional), "ringTimeoutSecs": 5 (the nodes' setting)}
+//                          "screenshots": "/a/folder" (optional), "ringTimeoutSecs": 5 (the nodes' setting),
+//                          "livekit": {"url": "ws://127.0.0.1:7880", "key": "…", "secret": "…"} (where one is needed)}
 //   CHROMIUM               the browser's program, /usr/bin/chromium if not set
 
+import { createHmac } from "node:crypto";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
 
 // Media on two busy cores needs a while; a step that takes longer is broken.
 const STEP_TIMEOUT_MS = 30_000;
-const SCENARIO_TIMEOUT_MS = 240_000;
+const SCENARIO_TIMEOUT_MS = 480_000;
 
 const FLAGS = [
   "--headless=new",
@@ -74,6 +76,7 @@ export class Stage {
   tabs = [];
   #browser;
   #context;
+  #bypassCSP = false;
 
   constructor(name) { this.name = name; }
 
@@ -85,20 +88,38 @@ export class Stage {
       args: [...FLAGS, ...flags],
       ignoreDefaultArgs: ["--mute-audio", "--disable-features"],
     });
-    this.#context = await this.#browser.newContext({ viewport: { width: 1280, height: 800 }, colorScheme: "light", bypassCSP });
+    this.#bypassCSP = bypassCSP;
+    this.#context = await this.#newContext();
+  }
+
+  #newContext() {
+    return this.#browser.newContext({ viewport: { width: 1280, height: 800 }, colorScheme: "light", bypassCSP: this.#bypassCSP });
+  }
+
+  // Of the tabs in one window the browser draws only the foremost; in a window of its own each is drawn all the time.
+  async #newPage({ ownWindow = false }) {
+    return (ownWindow ? await this.#newContext() : this.#context).newPage();
   }
 
   /** A new tab of the same browser, signed in by a link with the token in its fragment, online. */
   async tab(user, url = input.urls[0], options = {}) {
-    const tab = new Tab(this, user, await this.#context.newPage());
+    const tab = new Tab(this, user, await this.#newPage(options));
     this.tabs.push(tab);
     if (options.viewport) await tab.page.setViewportSize(options.viewport);
     if (options.colorScheme) await tab.page.emulateMedia({ colorScheme: options.colorScheme });
     const token = input.tokens[user];
     if (!token) throw new Error(`no token for ${user} in CARILLON_BROWSER_TEST`);
-    await tab.page.goto(`${url}/#token=${encodeURIComponent(token)}`);
+    await tab.page.goto(`${url}/${options.query ?? ""}#token=${encodeURIComponent(token)}`);
     await tab.online();
     if (tab.page.url().includes("token")) throw new Error("the token stayed in the address bar");
+    return tab;
+  }
+
+  /** A new tab with the files of a node and nobody signed in, for a scenario that uses the modules alone. */
+  async plainTab(user, url = input.urls[0], options = {}) {
+    const tab = new Tab(this, user, await this.#newPage(options));
+    this.tabs.push(tab);
+    await tab.page.goto(`${url}/`);
     return tab;
   }
 
@@ -141,7 +162,8 @@ class Tab {
     this.user = user;
     this.page = page;
     page.on("console", (message) => {
-      this.log.push(`[${message.type()}] ${message.text()}`);
+      // The browser names the address of a socket that failed, and LiveKit's has its token in it.
+      this.log.push(`[${message.type()}] ${message.text().replaceAll(/\?\S*access_token\S*/g, "?…")}`);
       if (/Content Security Policy/i.test(message.text())) this.errors.push(message.text());
     });
     page.on("pageerror", (error) => this.errors.push(String(error.stack ?? error)));
@@ -179,6 +201,48 @@ class Tab {
       return stats.length === peers && stats.every((peer) => peer.connectionState === "connected") ? stats : null;
     });
     return this.stats();
+  }
+
+  /** Waits until so many others are connected, all of them `p2p` or `sfu`, and each has sent a picture. */
+  async by(via, people) {
+    // On a busy machine LiveKit's client may need a second try, each of which takes its while.
+    await this.until(`${this.user} has ${people} by ${via}`, async () => {
+      const stats = await this.stats();
+      return stats.length === people && stats.every((one) => one.via === via && one.connectionState === "connected" && one.framesDecoded > 3);
+    }, 3 * STEP_TIMEOUT_MS);
+  }
+
+  /** How the call's media go: `p2p`, `escalating` or `sfu`. */
+  mode() { return this.page.evaluate(() => globalThis.carillon.session?.transport.mode); }
+
+  /** Waits until no peer connection is left. */
+  async hasLetGo() {
+    await this.until(`${this.user} has let go of the peer connections`, () => this.page.evaluate(() => globalThis.carillon.session.transport.mesh.peers.size === 0));
+  }
+
+  async fetchedNothingOf(part) {
+    const found = await this.page.evaluate((wanted) => performance.getEntriesByType("resource").map((one) => one.name).filter((name) => name.includes(wanted)), part);
+    if (found.length > 0) throw new Error(`${this.user} has fetched ${found.join()}`);
+  }
+
+  /** Sends a command about the call on this page. */
+  command(name, data = {}) {
+    return this.page.evaluate(([command, more]) => {
+      const { client, session } = globalThis.carillon;
+      return client.request(command, { callId: session.callId, ...more });
+    }, [name, data]);
+  }
+
+  /** Begins to listen for an event; `heard` waits for it. */
+  hears(event) {
+    return this.page.evaluate((name) => {
+      globalThis.heardEvents ??= new Set();
+      globalThis.carillon.client.on(name, () => globalThis.heardEvents.add(name));
+    }, event);
+  }
+
+  async heard(event, timeout = STEP_TIMEOUT_MS) {
+    await this.until(`${this.user} hears ${event}`, () => this.page.evaluate((name) => globalThis.heardEvents.has(name), event), timeout);
   }
 
   /** Waits until the pictures of all others move on by some frames. */
@@ -225,6 +289,32 @@ class Tab {
     await this.page.screenshot({ path: join(input.screenshots, `${name}.png`) }).catch((error) => console.error(String(error)));
     if (viewport) await this.page.setViewportSize(before);
   }
+}
+
+/** A token for a room of the media server, as the node would make it. */
+export function accessToken(livekit, { user, room }) {
+  const video = {
+    roomJoin: true, room, canPublish: true, canSubscribe: true, canPublishData: false,
+    canPublishSources: ["microphone", "camera", "screen_share", "screen_share_audio"],
+  };
+  return signed(livekit, { sub: `${user}#tab`, attributes: { "carillon.user": user, "carillon.device": "tab" }, video });
+}
+
+/** Puts somebody out of a room, as the media server's operator can. */
+export async function removeFromRoom(livekit, { room, user }) {
+  const answer = await fetch(`${livekit.url.replace(/^ws/, "http")}/twirp/livekit.RoomService/RemoveParticipant`, {
+    method: "POST",
+    headers: { "content-type": "application/json", authorization: `Bearer ${signed(livekit, { video: { roomAdmin: true, room } })}` },
+    body: JSON.stringify({ room, identity: `${user}#tab` }),
+  });
+  if (!answer.ok) throw new Error(`not removed: ${answer.status} ${await answer.text()}`);
+}
+
+function signed({ key, secret }, claims) {
+  const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
+  const now = Math.floor(Date.now() / 1000);
+  const body = `${part({ alg: "HS256", typ: "JWT" })}.${part({ iss: key, nbf: now - 5, exp: now + 600, ...claims })}`;
+  return `${body}.${createHmac("sha256", secret).update(body).digest("base64url")}`;
 }
 
 export const DESKTOP = { width: 1280, height: 800 };

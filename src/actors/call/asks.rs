@@ -12,7 +12,7 @@ use crate::{
     },
     clock,
     domain::{
-        By, Call, Command, ParticipantStatus, Prey, UserId,
+        By, Call, Command, Membership, ParticipantStatus, Prey, UserId,
         call::{
             decide,
             glare::{Clash, clash},
@@ -40,21 +40,26 @@ impl CallActor {
             let _ = request.reply.send(Ok(self.call_answer()));
             return;
         };
+        let stranger = self.call.participant(&caller.user).is_none() && !matches!(request.ask, Ask::Notice(_));
+        if stranger && found.membership.is_none() {
+            return self.look_up_stranger(caller.user, request, found, ctx);
+        }
         if let Ask::Keyed { key, .. } = &request.ask
-            && !found.unheard
+            && !(found.unheard || stranger && found.membership == Some(Membership::Outside))
         {
             let key = *key;
             return self.look_up_key(key, request, found, ctx);
         }
         let asked_for = membership::asked_for(&self.call, &caller.user, &request.ask);
         if !asked_for.is_empty()
-            && found.member.is_none()
+            && found.membership.is_none()
             && let Some(group) = self.call.group.clone()
         {
             return self.look_up_members(group, asked_for, request, found, ctx);
         }
-        let member = found.member.unwrap_or(false);
-        if let Err(rejection) = membership::admits(&self.call, &caller.user, &request.ask, member) {
+        let membership = found.membership.unwrap_or_default();
+        let is_member = membership >= Membership::Member;
+        if let Err(rejection) = membership::admits(&self.call, &caller.user, &request.ask, is_member) {
             let last_words = self.last_words(&caller.user, &request.ask);
             let _ = request.reply.send(last_words.ok_or_else(|| rejection.into()));
             return;
@@ -64,7 +69,7 @@ impl CallActor {
         let reply = Reply { to: reply, key, kept: None };
         match ask {
             Ask::Do(asked) => {
-                let by = By::User { user: caller.user.clone(), device: caller.device.clone(), group_member: member };
+                let by = By::User { user: caller.user.clone(), device: caller.device.clone(), membership };
                 self.perform(&by, &asked, Some(command), Some(caller), Some(reply), ctx);
             }
             Ask::Notice(noticed) => self.notice(&caller, noticed, command, reply, ctx),
@@ -92,8 +97,7 @@ impl CallActor {
                 Clash::AlreadyIn => reply.send(Ok(self.answer_to(Some(&caller.user)))),
                 Clash::Separate => reply.send(Ok(Answer::Separate)),
                 Clash::Merge(merged) => {
-                    let by =
-                        By::User { user: caller.user.clone(), device: caller.device.clone(), group_member: member };
+                    let by = By::User { user: caller.user.clone(), device: caller.device.clone(), membership };
                     self.perform(&by, &merged, Some(command), Some(caller), Some(reply), ctx);
                 }
             },
@@ -135,6 +139,7 @@ impl CallActor {
                 self.links.get(&caller.user).is_some_and(|link| Some(&link.session) != caller.session.as_ref())
             }
             Command::BusyElsewhere { user } => *user != caller.user,
+            Command::RoomJoined { .. } | Command::RoomLeft { .. } => false,
             Command::Sweep(prey) => self.is_heard_of(prey) || self.would_change_nothing(&noticed),
             _ => true,
         };
@@ -150,8 +155,9 @@ impl CallActor {
         self.links.get(user).is_some_and(|link| clock::monotonic().duration_since(link.heard_at) < LINK_FRESH)
     }
 
-    fn would_change_nothing(&self, noticed: &Command) -> bool {
-        decide(&self.call, clock::now(), &self.node.rules, &By::System, noticed).is_ok_and(|events| events.is_empty())
+    pub(super) fn would_change_nothing(&self, noticed: &Command) -> bool {
+        decide(&self.call, clock::now(), &self.node.rules_now(), &By::System, noticed)
+            .is_ok_and(|events| events.is_empty())
     }
 
     pub(super) fn is_at(&self, caller: &Caller) -> bool {

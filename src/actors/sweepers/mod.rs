@@ -13,6 +13,8 @@
 mod left_behind;
 mod local;
 mod max_duration;
+mod old_audit;
+mod orphan_rooms;
 mod run;
 mod runner;
 mod stale_connecting;
@@ -58,8 +60,15 @@ trait Sweeper {
 }
 
 /// Every sweeper there is.
-pub const NAMES: [&str; 5] =
-    [stale_ringing::NAME, stale_connecting::NAME, max_duration::NAME, left_behind::NAME, takeover::NAME];
+pub const NAMES: [&str; 7] = [
+    stale_ringing::NAME,
+    stale_connecting::NAME,
+    max_duration::NAME,
+    left_behind::NAME,
+    orphan_rooms::NAME,
+    takeover::NAME,
+    old_audit::NAME,
+];
 
 fn all() -> [&'static dyn Sweeper; NAMES.len()] {
     [
@@ -67,7 +76,9 @@ fn all() -> [&'static dyn Sweeper; NAMES.len()] {
         &stale_connecting::StaleConnecting,
         &max_duration::MaxDuration,
         &left_behind::LeftBehind,
+        &orphan_rooms::OrphanRooms,
         &takeover::Takeover,
+        &old_audit::OldAudit,
     ]
 }
 

@@ -1,7 +1,7 @@
 //! How one event changes a call. Also how a call is rebuilt from its history, so it never refuses: an event that is
 //! in the history has happened.
 
-use super::{Audience, Call, CallStatus, End, Transfer};
+use super::{Audience, Call, CallMode, CallStatus, End, Escalation, Transfer};
 use crate::domain::{
     CallId, DeviceId, EndReason, Event, Participant, ParticipantStatus, Recorded, Role, Timestamp, UserId,
     event::Created,
@@ -52,6 +52,9 @@ impl Call {
             locked: false,
             lobby: false,
             transfer: None,
+            escalates: created.escalates,
+            escalation: None,
+            no_escalation_before: None,
             created_at: at,
             ringing_at: rings.then_some(at),
             started_at: None,
@@ -80,6 +83,7 @@ impl Call {
             p.deadline = Some(deadline);
             p.unreachable = false;
             p.was_connected = false;
+            p.in_room = false;
             // What was switched on in an earlier stay is not on now: the device says anew what it sends.
             (p.audio, p.video, p.screen, p.hand_raised, p.held) = (false, false, false, false, false);
         }
@@ -114,7 +118,7 @@ impl Call {
         }
         p.status = status;
         p.deadline = None;
-        (p.hand_raised, p.held) = (false, false);
+        (p.hand_raised, p.held, p.in_room) = (false, false, false);
         self.transfer.take_if(|transfer| transfer.to == *user);
         self.participant_mut(user)
     }
@@ -164,6 +168,7 @@ pub fn evolve(call: &mut Call, recorded: &Recorded) -> Audience {
         Event::Moved { user, device } => {
             if let Some(p) = call.participant_mut(user) {
                 p.device = Some(device.clone());
+                p.in_room = false;
                 reconnect(p, None);
             }
         }
@@ -248,10 +253,34 @@ pub fn evolve(call: &mut Call, recorded: &Recorded) -> Audience {
             }
         }
         Event::Admitted { .. } | Event::MuteRequested { .. } | Event::Cancelled { .. } => {}
+        Event::Escalating { cause, by, deadline } => {
+            let open = call.escalation.as_ref().is_some_and(|escalation| escalation.open);
+            call.escalation = Some(Escalation { cause: *cause, by: by.clone(), deadline: *deadline, open });
+        }
+        Event::RoomOpened {} => {
+            if let Some(escalation) = &mut call.escalation {
+                escalation.open = true;
+            }
+        }
+        Event::RoomJoined { user } | Event::RoomLeft { user } => {
+            if let Some(p) = call.participant_mut(user) {
+                p.in_room = matches!(recorded.event, Event::RoomJoined { .. });
+            }
+        }
+        Event::Escalated {} => {
+            call.mode = CallMode::Sfu;
+            call.escalation = None;
+        }
+        Event::EscalationAborted { not_before, .. } => {
+            call.escalation = None;
+            call.no_escalation_before = Some(*not_before);
+            call.participants.iter_mut().for_each(|p| p.in_room = false);
+        }
         Event::Ended { status, reason, by } => {
             call.status = *status;
             call.end = Some(End { reason: *reason, by: by.clone(), at });
             call.transfer = None;
+            call.escalation = None;
             for p in &mut call.participants {
                 if p.status.is_present() {
                     p.left_at = p.status.is_engaged().then_some(at);
@@ -261,6 +290,7 @@ pub fn evolve(call: &mut Call, recorded: &Recorded) -> Audience {
                     p.status = ParticipantStatus::Missed;
                 }
                 p.deadline = None;
+                p.in_room = false;
             }
         }
     }

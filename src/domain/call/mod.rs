@@ -4,6 +4,7 @@ mod audience;
 mod coming;
 mod decide;
 mod ending;
+mod escalation;
 mod evolve;
 pub mod glare;
 mod invariants;
@@ -18,17 +19,19 @@ use serde::{Deserialize, Serialize};
 
 pub use audience::{Audience, Heard};
 pub use decide::{decide, is_absent, is_guest, start};
+pub use escalation::{ESCALATION_PAUSE, Escalation};
 pub use evolve::evolve;
 pub use invariants::{Violation, check};
+pub use moderation::admin_may;
 pub use transfer::Transfer;
 
 use super::{CallId, GroupId, Opaque, Participant, ParticipantStatus, Timestamp, UserId};
 
 macro_rules! wire_names {
-    ($(#[$doc:meta])* $name:ident { $($variant:ident = $text:literal),* $(,)? }) => {
+    ($(#[$doc:meta])* $name:ident { $($(#[$note:meta])* $variant:ident = $text:literal),* $(,)? }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        pub enum $name { $(#[serde(rename = $text)] $variant),* }
+        pub enum $name { $($(#[$note])* #[serde(rename = $text)] $variant),* }
 
         impl $name {
             /// The name on the wire and in the database.
@@ -51,6 +54,19 @@ wire_names!(
 wire_names!(
     /// How media flows: between the clients, or through the media server.
     CallMode { P2p = "p2p", Sfu = "sfu" }
+);
+wire_names!(
+    /// Why a call is moved to the media server.
+    EscalationCause { ThirdParticipant = "third_participant", Recording = "recording", Requested = "requested" }
+);
+wire_names!(
+    /// Why a move there was given up.
+    AbortReason {
+        /// The room could not be opened.
+        RoomUnavailable = "room_unavailable",
+        /// Somebody in the call did not come into the room in time.
+        NotConnected = "not_connected",
+    }
 );
 wire_names!(
     /// Where the call stands; from `Ended` on it is over.
@@ -119,6 +135,11 @@ pub struct Call {
     pub locked: bool,
     pub lobby: bool,
     pub transfer: Option<Transfer>,
+    /// Moves to the media server when it outgrows two.
+    pub escalates: bool,
+    pub escalation: Option<Escalation>,
+    /// The last move there was given up: the next does not begin before.
+    pub no_escalation_before: Option<Timestamp>,
     pub created_at: Timestamp,
     pub ringing_at: Option<Timestamp>,
     /// When the second person came in: what the duration counts from.

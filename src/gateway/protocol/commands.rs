@@ -48,7 +48,7 @@ const fn only(event: &'static str, takes_key: bool, read: fn(Data<'_>) -> Result
 }
 
 /// All commands; what comes most often stands first.
-static COMMANDS: &[Spec] = &[
+pub static COMMANDS: &[Spec] = &[
     act("call:signal", "signal", signal),
     only("call:start", true, start),
     act("call:ringing", "ringing", |data| data.plain(Command::Ringing, ReplyShape::Empty)),
@@ -119,6 +119,7 @@ static COMMANDS: &[Spec] = &[
         let TransferData { call_id, to_user_id } = data.of()?;
         ask(call_id, Command::Transfer { to: to_user_id }, ReplyShape::Call)
     }),
+    act("call:escalate", "escalate", |data| data.plain(Command::Escalate, ReplyShape::Call)),
     act("call:quality", "quality", |data| data.of().and_then(QualityData::checked).map(Request::Quality)),
     act("call:token", "token", |data| {
         data.of().map(|OnlyCall { call_id }| Request::Call { call: call_id, ask: Ask::Get, reply: ReplyShape::Media })
@@ -140,7 +141,6 @@ static COMMANDS: &[Spec] = &[
         }
         Ok(Request::Presence { users: user_ids })
     }),
-    only("call:escalate", false, needs_media),
     only("recording:start", false, needs_media),
     only("recording:stop", false, needs_media),
 ];

@@ -4,7 +4,10 @@ use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::service::{Paging, Service, page};
+use super::{
+    privileged::Read,
+    service::{Paging, Service, page},
+};
 use crate::{
     domain::Timestamp,
     gateway::Gateway,
@@ -89,6 +92,8 @@ async fn list(
     }
     let filter = AuditFilter { actor, action, since, until, before };
     let found = gateway.node.store.audit_entries(&filter, limit + 1).await?;
+    // After it: a first page would else begin with its own reading.
+    service.reads(&gateway, Read::Audit, "log").await?;
     let (entries, next_cursor) = page(found, limit, |entry| entry.id.to_string());
     Ok(service.json(StatusCode::OK, &Entries { entries: entries.into_iter().map(Entry::from).collect(), next_cursor }))
 }
