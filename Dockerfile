@@ -6,6 +6,11 @@
 #
 # Without an engine that knows cache mounts the build works too, from the beginning each time.
 
+# What it ends in: the C library and the certificates of authorities, of the same Debian that the binary is built on, and no
+# more. It has no tags of versions: pin its digest where builds must be repeatable
+# (--build-arg RUNTIME=gcr.io/distroless/cc-debian12@sha256:…). Before the first FROM, or the last one would not see it.
+ARG RUNTIME=gcr.io/distroless/cc-debian12:nonroot
+
 FROM rust:1.95.0-bookworm AS build
 WORKDIR /src
 # What the build needs and nothing else: a change of the documentation builds nothing anew.
@@ -24,9 +29,6 @@ RUN --mount=type=cache,id=carillon-registry,target=/usr/local/cargo/registry,sha
     && mkdir -p /out/data \
     && cp target/release/carillon /out/carillon
 
-# The C library and certificates of authorities, of the same Debian that the binary was built on, and no more. It has no tags
-# of versions: pin its digest where builds must be repeatable (--build-arg RUNTIME=gcr.io/distroless/cc-debian12@sha256:…).
-ARG RUNTIME=gcr.io/distroless/cc-debian12:nonroot
 # hadolint ignore=DL3006
 FROM ${RUNTIME} AS runtime
 ARG COMMIT=""

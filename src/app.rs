@@ -189,7 +189,7 @@ fn rules(settings: &Settings) -> Rules {
         max_participants: settings.max_participants,
         max_duration: settings.max_call,
         media_server: settings.livekit.is_some(),
-        ..Rules::default()
+        escalation_timeout: settings.escalation_timeout,
     }
 }
 

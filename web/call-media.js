@@ -10,6 +10,7 @@
 // them stays until they say the same of ours (a `renegotiate` signal with `{plays: "room"}`, which other clients take as
 // a call to mend what is not broken), or until it was kept for long enough.
 
+import { RemotePeer } from "./remote-peer.js";
 import { MediaRoom } from "./room.js";
 import { PeerMesh } from "./webrtc.js";
 
@@ -17,9 +18,11 @@ import { PeerMesh } from "./webrtc.js";
 const LOOK_MS = 200;
 // Pictures of the room that must have been decoded before the mesh's is given up: one may be a lucky key frame.
 const FRAMES_TO_TRUST = 3;
-// For so long after the escalation a connection waits for the room's tracks, and for the other side's word. Longer
-// costs double bandwidth when somebody's client never says so; shorter breaks pictures on a slow device.
-const KEEP_MESH_MS = 10_000;
+// For so long after the escalation a connection waits for the other side's word. Longer costs double bandwidth where
+// clients never give it; shorter breaks off what a slow device still needs.
+const WAIT_FOR_WORD_MS = 10_000;
+// And for the room's tracks of somebody. Longer keeps who never gets there between two worlds.
+const WAIT_FOR_TRACKS_MS = 30_000;
 // A third who comes in is usually followed by the escalation at once: a connection to them would be for nothing.
 const THIRD_WAITS_MS = 300;
 // Louder than this (1 is full scale) is a voice, for so long after it was heard last.
@@ -30,37 +33,10 @@ const REJOIN_BASE_MS = 500;
 const REJOIN_MAX_MS = 8_000;
 // A token that ends sooner would end on the way.
 const TOKEN_MARGIN_MS = 5_000;
+// TURN credentials are good for half an hour at least. Rarer, and an ICE restart may come with ones that have run out.
+const SERVERS_GOOD_MS = 20 * 60_000;
 // No use in asking again.
 const FINAL_REFUSALS = new Set(["already_ended", "not_found", "not_participant", "forbidden", "media_unavailable", "unauthenticated"]);
-
-/** Somebody's media: a stream that stays the same object for as long as they are in the call. */
-class RemotePeer {
-  /** Their voice and picture. */
-  stream = new MediaStream();
-  /** Their screen beside the camera, in a room; from peer to peer it takes the camera's place in `stream`. */
-  screen = null;
-  /** `p2p` or `sfu`. */
-  via = "p2p";
-  /** `connecting`, `connected` or `reconnecting`. */
-  state = "connecting";
-  speaking = false;
-  heardAt = 0;
-
-  constructor(userId) { this.userId = userId; }
-
-  /** Puts these tracks into the stream, the new ones in before the old ones out: the picture stands in between. */
-  show(tracks) {
-    const before = this.stream.getTracks();
-    for (const track of tracks) if (!before.includes(track)) this.stream.addTrack(track);
-    for (const track of before) if (!tracks.includes(track)) this.stream.removeTrack(track);
-  }
-
-  showScreen(tracks) {
-    if (tracks.length === 0) { this.screen = null; return; }
-    const now = this.screen?.getTracks() ?? [];
-    if (tracks.length !== now.length || tracks.some((track) => !now.includes(track))) this.screen = new MediaStream(tracks);
-  }
-}
 
 export class CallMedia {
   /** `p2p`, `escalating` (both ways at once) or `sfu`. */
@@ -82,7 +58,8 @@ export class CallMedia {
   #waitingThird = new Map();
   #theyPlay = new Set();
   #attempt = 0;
-  #keepUntil = 0;
+  #escalatedAt = 0;
+  #serversUntil = Infinity;
   #timer;
   #looking = false;
 
@@ -118,6 +95,7 @@ export class CallMedia {
       return;
     }
     this.mesh.start(media.iceServers ?? [], this.#policy(media));
+    if (media.iceServers?.some((server) => server.credential)) this.#serversUntil = Date.now() + SERVERS_GOOD_MS;
     if (media.token && this.mode === "p2p") this.#onEscalating(media);
   }
 
@@ -216,7 +194,7 @@ export class CallMedia {
 
   #becomeSfu() {
     this.mode = "sfu";
-    this.#keepUntil = Date.now() + KEEP_MESH_MS;
+    this.#escalatedAt = Date.now();
     this.mesh.retire();
     for (const userId of new Set([...this.peers.keys(), ...this.#expected])) this.#sync(userId);
     this.#callbacks.onChange();
@@ -256,7 +234,7 @@ export class CallMedia {
       } catch (error) {
         room?.leave();
         if (FINAL_REFUSALS.has(error.code)) return;
-        if (!isMoot()) console.warn("carillon: the room could not be joined:", error.code ?? error.name);
+        if (!isMoot()) console.warn("carillon: the room could not be joined:", error.reasonName ?? error.code ?? error.name);
         media = null;
       }
       const ceiling = Math.min(REJOIN_MAX_MS, REJOIN_BASE_MS * 2 ** tries);
@@ -340,6 +318,7 @@ export class CallMedia {
       this.#hear();
       if (this.room && this.mesh.peers.size > 0) await this.#moveOver();
       if (this.mode === "sfu") this.#release();
+      else if (Date.now() > this.#serversUntil) await this.#refreshServers();
     } finally {
       this.#looking = false;
     }
@@ -359,10 +338,19 @@ export class CallMedia {
     }
   }
 
+  async #refreshServers() {
+    this.#serversUntil = Date.now() + SERVERS_GOOD_MS;
+    // If it fails, the next one will do, or the connections hold by themselves.
+    const { media } = await this.#client.request("call:token", { callId: this.callId }).catch(() => ({}));
+    if (media?.iceServers && !this.#closed) this.mesh.refresh(media.iceServers);
+  }
+
   #release() {
     for (const userId of [...this.mesh.peers.keys()]) {
-      const isThrough = this.peers.get(userId)?.via === "sfu" && this.#theyPlay.has(userId);
-      if (!isThrough && Date.now() < this.#keepUntil) continue;
+      const hasTracks = this.peers.get(userId)?.via === "sfu";
+      const waited = Date.now() - this.#escalatedAt;
+      const isThrough = hasTracks && (this.#theyPlay.has(userId) || waited > WAIT_FOR_WORD_MS);
+      if (!isThrough && waited < WAIT_FOR_TRACKS_MS) continue;
       this.mesh.remove(userId);
       this.#sync(userId);
     }

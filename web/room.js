@@ -7,6 +7,10 @@
 
 // Longer is a room nobody waits for: the node gives an escalation up after 15 s.
 const JOIN_TIMEOUT_MS = 10_000;
+// After a track that was not taken in time, on a bad line or a busy machine.
+const PUBLISH_AGAIN_MS = 2_000;
+// LiveKit's word for a track that the token does not allow.
+const FORBIDDEN = 403;
 // Whose identity is none of ours (a recorder, a bot of somebody else's) is no person of the call.
 const ATTRIBUTE_USER = "carillon.user";
 
@@ -38,7 +42,7 @@ export class MediaRoom {
   #room = null;
   #livekit = null;
   #published = new Map();
-  #chain = Promise.resolve();
+  #chains = new Map();
   #callbacks;
 
   /**
@@ -76,13 +80,12 @@ export class MediaRoom {
   setTrack(kind, track) {
     this.tracks[kind] = track;
     if (this.state !== "joining") this.#publish(kind);
-    return this.#chain;
   }
 
   /** Tells the room that the microphone is off or on; it then need not be sent. */
   setMuted(muted) {
     this.muted = muted;
-    this.#run(() => this.#sayMuted());
+    this.#run("audio", () => this.#sayMuted());
   }
 
   /** How large somebody's picture is shown, in CSS pixels: no larger one is sent. */
@@ -118,15 +121,17 @@ export class MediaRoom {
 
   // ---- Sending -----------------------------------------------------------------------------------------------
 
-  // One after the other: a track that is changed twice quickly must end as what was said last.
-  #run(step) {
-    this.#chain = this.#chain.then(() => (this.state === "left" ? undefined : step())).catch((error) => {
+  // Each kind one after the other: a track that is changed twice quickly must end as what was said last. The kinds at
+  // once: LiveKit negotiates them together.
+  #run(kind, step) {
+    const before = this.#chains.get(kind) ?? Promise.resolve();
+    this.#chains.set(kind, before.then(() => (this.state === "left" ? undefined : step())).catch((error) => {
       if (this.state !== "left") console.warn("carillon: the room did not take a change:", error.name);
-    });
+    }));
   }
 
   #publish(kind) {
-    this.#run(async () => {
+    this.#run(kind, async () => {
       const track = this.tracks[kind];
       const before = this.#published.get(kind);
       if (before?.track === (track ?? undefined)) return;
@@ -142,7 +147,8 @@ export class MediaRoom {
         entry.publication = await participant.publishTrack(track, { source: SOURCES[kind], simulcast: kind === "camera" });
       } catch (error) {
         this.#published.delete(kind);
-        if (this.state === "joined") this.#callbacks.onRefused(kind);
+        if (error.status === FORBIDDEN) this.#callbacks.onRefused(kind);
+        else setTimeout(() => { if (this.state !== "left") this.#publish(kind); }, PUBLISH_AGAIN_MS);
         throw error;
       }
       if (kind === "audio") await this.#sayMuted();

@@ -3,7 +3,8 @@
 # server of your own run it, or do the same by hand):
 #
 #   carillon_owner  makes and owns the tables: `carillon migrate`, and nothing else
-#   carillon_app    reads and writes rows: the nodes. It can neither change nor drop a table, nor switch off a policy on one
+#   carillon_app    reads and writes rows: the nodes. It can neither change nor drop a table, nor switch off a policy on one.
+#                   `carillon migrate` grants it what it needs (docs/row-security.md)
 #
 # Wants POSTGRES_USER (a superuser), POSTGRES_DB, POSTGRES_OWNER_PASSWORD and POSTGRES_APP_PASSWORD.
 set -eu
@@ -16,9 +17,6 @@ psql -q -v ON_ERROR_STOP=1 --no-psqlrc --username "$POSTGRES_USER" --dbname "$PO
 CREATE ROLE carillon_owner LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS PASSWORD :'owner_password';
 CREATE ROLE carillon_app LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS PASSWORD :'app_password';
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
-GRANT USAGE, CREATE ON SCHEMA public TO carillon_owner;
-GRANT USAGE ON SCHEMA public TO carillon_app;
-ALTER DEFAULT PRIVILEGES FOR ROLE carillon_owner IN SCHEMA public
-    GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO carillon_app;
-ALTER DEFAULT PRIVILEGES FOR ROLE carillon_owner IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO carillon_app;
+-- With the right to grant them on, which `carillon migrate` does.
+GRANT USAGE, CREATE ON SCHEMA public TO carillon_owner WITH GRANT OPTION;
 SQL

@@ -196,6 +196,12 @@ pub(super) struct CallArgs {
     #[arg(value_name = "SECONDS", default_value = "30")]
     pub(super) connect_timeout_secs: String,
 
+    /// Seconds everybody has to come into the room of a call that moves to the media server, 1 to 600.
+    #[arg(long = "carillon-escalation-timeout-secs", visible_alias = "escalation-timeout-secs")]
+    #[arg(env = "CARILLON_ESCALATION_TIMEOUT_SECS", hide_env_values = true)]
+    #[arg(value_name = "SECONDS", default_value = "15")]
+    pub(super) escalation_timeout_secs: String,
+
     /// Seconds a participant whose connection broke has to come back, 0 to 300.
     #[arg(long = "carillon-reconnect-grace-secs", visible_alias = "reconnect-grace-secs")]
     #[arg(env = "CARILLON_RECONNECT_GRACE_SECS", hide_env_values = true)]

@@ -36,6 +36,8 @@ pub struct Settings {
     pub ring_timeout: Duration,
     /// How long an accepted call may take to connect.
     pub connect_timeout: Duration,
+    /// How long a move to the media server may take.
+    pub escalation_timeout: Duration,
     /// How long a participant without a connection stays in the call.
     pub reconnect_grace: Duration,
     /// What happens to a call for somebody who is in one.

@@ -80,6 +80,7 @@ fn a_number_outside_its_bounds_is_refused_with_its_name_and_the_bounds() {
     for (flag, name, least, most) in [
         ("ring-timeout-secs", "CARILLON_RING_TIMEOUT_SECS", 1, 600),
         ("connect-timeout-secs", "CARILLON_CONNECT_TIMEOUT_SECS", 1, 600),
+        ("escalation-timeout-secs", "CARILLON_ESCALATION_TIMEOUT_SECS", 1, 600),
         ("reconnect-grace-secs", "CARILLON_RECONNECT_GRACE_SECS", 0, 300),
         ("node-lease-secs", "CARILLON_NODE_LEASE_SECS", 2, 60),
         ("ping-interval-secs", "CARILLON_PING_INTERVAL_SECS", 1, 120),

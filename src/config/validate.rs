@@ -70,6 +70,11 @@ impl RawSettings {
             allowed_origins: check.origins(node.allowed_origins),
             ring_timeout: check.seconds("CARILLON_RING_TIMEOUT_SECS", &call.ring_timeout_secs, 1..=600),
             connect_timeout: check.seconds("CARILLON_CONNECT_TIMEOUT_SECS", &call.connect_timeout_secs, 1..=600),
+            escalation_timeout: check.seconds(
+                "CARILLON_ESCALATION_TIMEOUT_SECS",
+                &call.escalation_timeout_secs,
+                1..=600,
+            ),
             reconnect_grace: check.seconds("CARILLON_RECONNECT_GRACE_SECS", &call.reconnect_grace_secs, 0..=300),
             busy_policy: check.one_of(
                 "CARILLON_BUSY_POLICY",

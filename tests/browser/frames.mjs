@@ -3,7 +3,7 @@
 
 /** Begins to note every frame of the elements (a CSS selector) in a tab; elements that come later are noted too. */
 export async function watchFrames(tab, selector) {
-  await tab.page.evaluate((wanted) => {
+  await tab.page.evaluate(async (wanted) => {
     if (globalThis.frames_) return;
     const watched = new WeakSet();
     globalThis.frames_ = new Map();
@@ -13,10 +13,10 @@ export async function watchFrames(tab, selector) {
       requestAnimationFrame(tick);
     };
     requestAnimationFrame(tick);
-    const watch = (video) => {
+    const watch = (video, name) => {
       if (watched.has(video)) return;
       watched.add(video);
-      const key = video.dataset.user ?? video.closest("[data-user]")?.dataset.user;
+      const key = name ?? video.dataset.user ?? video.closest("[data-user]")?.dataset.user;
       const times = globalThis.frames_.get(key) ?? [];
       globalThis.frames_.set(key, times);
       const note = (now) => {
@@ -28,8 +28,25 @@ export async function watchFrames(tab, selector) {
     const look = () => { for (const video of document.querySelectorAll(wanted)) watch(video); };
     look();
     new MutationObserver(look).observe(document.body, { childList: true, subtree: true });
+
+    // What the machine can do at the same time: a small picture from this page to itself, measured the same way.
+    const [one, two] = [new RTCPeerConnection(), new RTCPeerConnection()];
+    one.onicecandidate = ({ candidate }) => two.addIceCandidate(candidate);
+    two.onicecandidate = ({ candidate }) => one.addIceCandidate(candidate);
+    const video = document.createElement("video");
+    two.ontrack = ({ streams }) => Object.assign(video, { srcObject: streams[0] });
+    Object.assign(video, { autoplay: true, muted: true, width: 32, height: 24 });
+    Object.assign(video.style, { position: "fixed", top: 0, left: 0, zIndex: 99, pointerEvents: "none" });
+    document.body.append(video);
+    watch(video, "itself");
+    const camera = await navigator.mediaDevices.getUserMedia({ video: { width: 160, height: 120 } });
+    one.addTrack(camera.getVideoTracks()[0], camera);
+    await one.setLocalDescription();
+    await two.setRemoteDescription(one.localDescription);
+    await two.setLocalDescription();
+    await one.setRemoteDescription(two.localDescription);
   }, selector);
-  await tab.until(`${tab.user} sees a frame`, () => tab.page.evaluate(() => [...globalThis.frames_.values()].some((times) => times.length > 0)));
+  await tab.until(`${tab.user} sees a frame`, () => tab.page.evaluate(() => globalThis.frames_.size > 1 && [...globalThis.frames_.values()].every((times) => times.length > 0)));
 }
 
 /**
@@ -64,15 +81,20 @@ export async function measure(tabs, run) {
 // What the product promises: nobody's picture is away for longer.
 const LONGEST_GAP_MS = 1_000;
 
-/** Fails when a picture was away for longer than is promised, and much longer than at rest on this machine. */
+/**
+ * Fails when a picture was away for longer than is promised, beyond what a picture of the page to itself was at the same
+ * time, and much longer than on the call before.
+ */
 export function expectNoBreak(what, found, control) {
   const atRest = Math.max(...control.map((one) => one.longestMs));
-  for (const { user, of, longestMs } of found) {
-    if (longestMs > LONGEST_GAP_MS && longestMs > 5 * atRest) {
-      throw new Error(`${what}: ${user} did not see ${of} for ${longestMs} ms; at rest ${atRest} ms`);
+  const machine = Math.max(...found.filter((one) => one.of === "itself").map((one) => one.longestMs));
+  const people = found.filter((one) => one.of !== "itself");
+  for (const { user, of, longestMs } of people) {
+    if (longestMs > LONGEST_GAP_MS + machine && longestMs > 5 * atRest) {
+      throw new Error(`${what}: ${user} did not see ${of} for ${longestMs} ms; at rest ${atRest} ms, the page itself ${machine} ms`);
     }
   }
-  if (found.length === 0) throw new Error(`${what}: nobody saw anybody`);
+  if (people.length === 0) throw new Error(`${what}: nobody saw anybody`);
 }
 
 /** For the console. */

@@ -43,7 +43,7 @@ await scenario("room", async (stage) => {
   await ann.page.evaluate(() => globalThis.call.connect("ben"));
   for (const tab of [ann, ben]) await goes(tab, "p2p", 1, 5);
   for (const tab of [ann, ben]) if (await fetched(tab) !== 0) throw new Error("LiveKit's client was fetched for a call from peer to peer");
-  for (const tab of [ann, ben]) await watchFrames(tab, "video");
+  for (const tab of [ann, ben]) await watchFrames(tab, "video[data-user]");
   const control = await measure([ann, ben], () => new Promise((resolve) => setTimeout(resolve, 4_000)));
   stage.step(`as it is: ${shown(control)}`);
 

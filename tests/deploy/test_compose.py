@@ -103,7 +103,8 @@ class Services(unittest.TestCase):
             with self.subTest(service=name):
                 values = {key: value for key, value in self.services[name]["environment"].items() if value is not None}
                 self.assertLessEqual(values.keys(), known_settings())
-                values["DATABASE_URL"] = "postgres://nobody@127.0.0.1:1/nothing"
+                for url in [key for key in values if key.endswith("DATABASE_URL")]:
+                    values[url] = "postgres://nobody@127.0.0.1:1/nothing"
                 self.assertIsNone(refused_as_wrong(self.services[name].get("command") or ["serve"], values))
 
     def test_nodes_start_after_the_migration_and_leave_in_their_own_time(self):
@@ -113,7 +114,10 @@ class Services(unittest.TestCase):
             self.assertEqual(service["environment"]["CARILLON_MIGRATE"], "off")
             drain = float(service["environment"]["CARILLON_DRAIN_SECS"])
             self.assertGreater(seconds(service["stop_grace_period"]), drain + 10)
-            self.assertNotEqual(service["environment"]["DATABASE_URL"], self.services["migrate"]["environment"]["DATABASE_URL"])
+            owner = self.services["migrate"]["environment"]["CARILLON_MIGRATION_DATABASE_URL"]
+            self.assertIn("//carillon_owner:", owner)
+            self.assertIn("//carillon_app:", service["environment"]["DATABASE_URL"])
+            self.assertNotIn("CARILLON_MIGRATION_DATABASE_URL", service["environment"])
         self.assertEqual(self.services["migrate"]["command"], ["migrate"])
 
     def test_the_balancer_knows_both_nodes_by_address_and_is_the_only_one_that_they_believe(self):

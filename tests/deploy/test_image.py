@@ -1,12 +1,14 @@
 """The Dockerfile: what a linter says, and whether it fits the sources and the program."""
 
+import os
 import re
 import shutil
+import subprocess
 import tempfile
 import unittest
 from pathlib import Path
 
-from support import CARGO, ROOT, carillon, need, run
+from support import CARGO, ROOT, carillon, free_port, get, need, run, stop, wait_until
 
 TEXT = (ROOT / "Dockerfile").read_text()
 # Instructions, with their continuation lines.
@@ -28,7 +30,10 @@ class Dockerfile(unittest.TestCase):
     def test_it_ends_without_root_in_an_image_without_a_shell(self):
         [user] = [line for line in FINAL if line.startswith("USER ")]
         self.assertRegex(user, r"^USER [1-9]\d*:[1-9]\d*$")
-        [base] = [line for line in LINES if line.startswith("ARG RUNTIME=")]
+        self.assertEqual(FINAL[0].split()[:2], ["FROM", "${RUNTIME}"])
+        # What FROM names is looked for among those before the first one.
+        first = next(n for n, line in enumerate(LINES) if line.startswith("FROM "))
+        [base] = [line for line in LINES[:first] if line.startswith("ARG RUNTIME=")]
         self.assertRegex(base, r"distroless/cc-debian\d+(:nonroot|@sha256:)")
         for form in ["ENTRYPOINT", "CMD"]:
             [line] = [line for line in FINAL if line.startswith(form + " ")]
@@ -71,6 +76,34 @@ class Dockerfile(unittest.TestCase):
             (Path(folder) / made[1]).touch()
             manifest = run("cargo", "metadata", "--no-deps", "--locked", "--offline", "--format-version=1", cwd=folder)
             self.assertEqual(manifest.returncode, 0, manifest.stderr)
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root becomes somebody else")
+    def test_the_program_runs_as_the_numbered_user_and_writes_below_its_folder_alone(self):
+        user = int(re.search(r"(?m)^USER (\d+):", TEXT)[1])
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder).chmod(0o755)
+            # Where the tests are built may be closed to others.
+            program, data = shutil.copy(carillon(), folder), Path(folder) / "data"
+            data.mkdir()
+            os.chown(data, user, user)
+            port = free_port()
+            # As the image sets it: in the folder, with the database of who says nothing else.
+            env = {
+                "CARILLON_LISTEN": f"127.0.0.1:{port}",
+                "CARILLON_JWT_SECRET": os.urandom(32).hex(),
+                "TMPDIR": "/nonexistent",
+            }
+            started = subprocess.Popen(
+                [program, "serve"], env=env, cwd=data, user=user, group=user, extra_groups=[], stderr=subprocess.DEVNULL
+            )
+            try:
+                wait_until("it is ready", lambda: get(f"http://127.0.0.1:{port}/readyz")[0] == 200)
+                open_files = [os.readlink(link) for link in Path(f"/proc/{started.pid}/fd").iterdir() if link.is_file()]
+            finally:
+                stop(started)
+            self.assertTrue(open_files)
+            self.assertEqual([name for name in open_files if not name.startswith(f"{data}/")], [])
+            self.assertEqual({path.name for path in Path(folder).iterdir()}, {"data", Path(program).name})
 
     def test_the_commit_is_told_by_the_variable_that_the_program_reads(self):
         self.assertIn('CARILLON_BUILD_COMMIT="$COMMIT" cargo build --release --locked', TEXT)

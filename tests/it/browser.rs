@@ -8,11 +8,13 @@ use tokio::sync::Mutex;
 
 use crate::support::{
     TestCluster,
+    cluster::ClusterBuilder,
+    livekit,
     process::{self, Process},
 };
 
 /// A scenario gives up by itself before that.
-const LIMIT: Duration = Duration::from_secs(270);
+const LIMIT: Duration = Duration::from_secs(500);
 
 /// The nodes' ring time in the scenarios, in seconds: one of them waits for it.
 const RING_SECS: u64 = 8;
@@ -28,20 +30,31 @@ fn chromium() -> Option<PathBuf> {
 }
 
 async fn run(scenario: &str, nodes: usize) {
+    run_with(scenario, nodes, |builder| builder, json!(null)).await;
+}
+
+/// `media_server`: what the scenario is told of LiveKit, if it makes tokens of its own.
+async fn run_with(
+    scenario: &str,
+    nodes: usize,
+    change: impl FnOnce(ClusterBuilder) -> ClusterBuilder,
+    media_server: serde_json::Value,
+) {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
     let chromium =
         chromium().unwrap_or_else(|| panic!("there is no Chromium that runs; `tests/run tools` installs it"));
     assert!(folder.join("node_modules").exists(), "`npm ci` was not run in tests/browser; `tests/run tools` does");
     let _turn = BROWSER.lock().await;
     let builder = if nodes == 1 { TestCluster::embedded() } else { TestCluster::of(nodes) };
-    let cluster = builder.set("CARILLON_RING_TIMEOUT_SECS", RING_SECS).start().await;
+    let cluster = change(builder.set("CARILLON_RING_TIMEOUT_SECS", RING_SECS)).start().await;
     let urls: Vec<String> = (0..nodes).map(|n| format!("http://{}", cluster.node(n).address)).collect();
     let tokens: serde_json::Map<_, _> = ["alice", "bob", "carol", "dave"]
         .map(|user| (user.to_owned(), json!(cluster.token(user))))
         .into_iter()
         .collect();
     let output = process::new_folder("browser");
-    let input = json!({"urls": urls, "tokens": tokens, "ringTimeoutSecs": RING_SECS, "screenshots": output});
+    let input = json!({"urls": urls, "tokens": tokens, "ringTimeoutSecs": RING_SECS, "screenshots": output,
+        "livekit": media_server});
     let log = output.join("log");
     let mut node = Command::new("node");
     node.arg(folder.join(format!("{scenario}.mjs"))).current_dir(&folder);
@@ -77,4 +90,29 @@ async fn three_people_are_in_a_mesh_and_one_of_two_tabs_answers() {
 #[tokio::test]
 async fn the_mesh_survives_crossing_offers_lost_signals_and_new_owners() {
     run("mesh", 1).await;
+}
+
+#[tokio::test]
+async fn the_way_to_a_room_and_back_breaks_no_picture_off() {
+    let Some(program) = livekit::program() else { return };
+    let livekit = livekit::Instance::prepare(program).auto_create();
+    livekit.launch().await;
+    let told = json!({"url": livekit.url(), "key": livekit::API_KEY, "secret": livekit.api_secret});
+    run_with("room", 1, |builder| builder.with_livekit(&livekit), told).await;
+}
+
+#[tokio::test]
+async fn a_call_of_two_becomes_one_of_three_by_the_media_server_and_no_picture_is_broken_off() {
+    let Some(program) = livekit::program() else { return };
+    let livekit = livekit::Instance::start(program).await;
+    run_with("escalate", 2, |builder| builder.with_livekit(&livekit), json!(null)).await;
+}
+
+#[tokio::test]
+async fn a_media_server_that_browsers_cannot_reach_leaves_the_call_as_it_was() {
+    let Some(program) = livekit::program() else { return };
+    let livekit = livekit::Instance::start(program).await;
+    let nowhere = format!("ws://127.0.0.1:{}", process::free_port());
+    let lost = |builder: ClusterBuilder| builder.with_livekit(&livekit).set("LIVEKIT_PUBLIC_URL", nowhere);
+    run_with("give_up", 1, lost, json!(null)).await;
 }

@@ -69,7 +69,8 @@ async fn the_health_check_says_that_a_node_is_alive_and_not_ready_while_its_data
 #[test]
 fn a_check_of_the_tables_changes_nothing_and_waits_for_who_makes_them() {
     let database = Database::create();
-    let settings = [("DATABASE_URL", &*database.url())];
+    let owner = ("CARILLON_MIGRATION_DATABASE_URL", &*database.owner_url());
+    let settings = [("DATABASE_URL", &*database.url()), owner];
     let early = carillon(&["migrate", "--check"], &settings);
     assert_eq!((early.status.code(), tables(&database)), (Some(1), 0), "{early:?}");
     assert!(said(&early).contains("not migrated"), "{early:?}");
@@ -81,9 +82,10 @@ fn a_check_of_the_tables_changes_nothing_and_waits_for_who_makes_them() {
     });
     assert!(carillon(&["migrate", "--check"], &settings).status.success());
     // A newer release has been here.
+    let settings = &settings[..1];
     database.sql("INSERT INTO __diesel_schema_migrations (version) VALUES ('99990101000000')");
-    assert!(carillon(&["migrate", "--check"], &settings).status.success());
-    assert_eq!(carillon(&["migrate", "--wait=1s"], &settings).status.code(), Some(2), "only a check waits");
+    assert!(carillon(&["migrate", "--check"], settings).status.success());
+    assert_eq!(carillon(&["migrate", "--wait=1s"], settings).status.code(), Some(2), "only a check waits");
 }
 
 #[test]
@@ -112,6 +114,8 @@ async fn the_shipped_roles_suffice_one_makes_the_tables_and_the_nodes_may_not_an
     let database = Arc::new(own.create_database());
     let port = database.port().to_string();
     let name = database.sql("SELECT current_database()")[0][0].clone().unwrap();
+    // Those of the tests' own go out of the way.
+    database.sql("ALTER ROLE carillon_owner RENAME TO one; ALTER ROLE carillon_app RENAME TO other");
     // As the image of PostgreSQL runs it when it makes the database. The passwords do not matter: the server trusts.
     let made = Command::new("sh")
         .arg("deploy/postgres/roles.sh")
@@ -120,16 +124,16 @@ async fn the_shipped_roles_suffice_one_makes_the_tables_and_the_nodes_may_not_an
         .output()
         .unwrap();
     assert!(made.status.success(), "{made:?}");
-    let url = |role: &str| database.url().replacen("//carillon:", &format!("//{role}:"), 1);
-    let (owner, app) = (url("carillon_owner"), url("carillon_app"));
+    let (owner, app) = (database.owner_url(), database.url());
     let refused = carillon(&["migrate"], &[("DATABASE_URL", &app)]);
     assert_eq!((refused.status.code(), tables(&database)), (Some(1), 0), "{refused:?}");
     assert!(carillon(&["migrate", "--check"], &[("DATABASE_URL", &app)]).status.code() == Some(1));
-    let migrated = carillon(&["migrate"], &[("DATABASE_URL", &owner)]);
+    let migrated = carillon(&["migrate"], &[("DATABASE_URL", &app), ("CARILLON_MIGRATION_DATABASE_URL", &owner)]);
     assert!(migrated.status.success(), "{migrated:?}");
     let (_redis, redis_url) = shipped_redis();
     let cluster = TestCluster::of(2).on_database(database.clone());
-    let cluster = cluster.set("DATABASE_URL", &app).set("CARILLON_MIGRATE", "off").set("REDIS_URL", redis_url);
+    let cluster = cluster.set("DATABASE_URL", &app).set("CARILLON_MIGRATION_DATABASE_URL", "");
+    let cluster = cluster.set("CARILLON_MIGRATE", "off").set("REDIS_URL", redis_url);
     // With rate limits, which are kept in Redis too.
     let cluster = cluster.set("CARILLON_RATE_LIMITS", "on").start().await;
     let (alice, bob) = (cluster.connect(0, "alice", "phone").await, cluster.connect(1, "bob", "phone").await);

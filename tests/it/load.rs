@@ -130,9 +130,13 @@ impl Drop for Holding {
 }
 
 pub async fn wait_until(what: &str, reached: impl Fn() -> bool) {
+    wait_at_most(LIMIT, what, reached).await;
+}
+
+pub async fn wait_at_most(limit: std::time::Duration, what: &str, reached: impl Fn() -> bool) {
     let begun = std::time::Instant::now();
     while !reached() {
-        assert!(begun.elapsed() < LIMIT, "{what}: not within {LIMIT:?}");
+        assert!(begun.elapsed() < limit, "{what}: not within {limit:?}");
         tokio::time::sleep(process::POLL).await;
     }
 }

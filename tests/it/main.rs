@@ -23,6 +23,7 @@ mod config;
 mod degraded;
 mod deployment;
 mod drain;
+mod escalation;
 mod faults;
 mod fixtures;
 mod gateway;

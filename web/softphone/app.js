@@ -11,8 +11,8 @@ import { incomingView } from "./incoming.js";
 import { Phone } from "./phone.js";
 import { recentsView } from "./recents.js";
 import { Ringtone } from "./ringtone.js";
-import { OUTCOMES, statusText } from "./session.js";
 import { signInView } from "./signin.js";
+import { OUTCOMES, statusText } from "./words.js";
 
 const TOKEN_KEY = "carillon.token";
 // Long enough to read how the call ended, and to press "Call again".
@@ -71,9 +71,9 @@ function showSignIn(problem) {
 function start(token) {
   sessionStorage.setItem(TOKEN_KEY, token);
   const client = new CarillonClient({ url: location.href, token, deviceName: "Softphone" });
-  // `?relay`: for who does not want to show their address to the others.
-  const relayOnly = new URLSearchParams(location.search).has("relay");
-  phone = new Phone({ client, relayOnly, onChange: draw, onNotice: notify });
+  // `?relay`: for who does not want to show their address to the others. `?mode=sfu`: calls begin on the media server.
+  const asked = new URLSearchParams(location.search);
+  phone = new Phone({ client, relayOnly: asked.has("relay"), mode: asked.get("mode") ?? undefined, onChange: draw, onNotice: notify });
   window.carillon = {
     client,
     get session() { return phone?.session ?? null; },

@@ -3,8 +3,8 @@
 
 import { avatar, duration, h, icon, names } from "./dom.js";
 import { userIdsIn } from "./dialer.js";
-import { OUTCOMES, statusText } from "./session.js";
 import { Tiles } from "./tiles.js";
+import { OUTCOMES, statusText } from "./words.js";
 
 export function inCallView({ onDismiss, onCallAgain, onNotice }) {
   let session = null;

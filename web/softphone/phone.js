@@ -16,15 +16,17 @@ export class Phone {
   recents = null;
   #client;
   #relayOnly;
+  #mode;
   #onChange;
   #onNotice;
   #recorded = new Set();
   #rings = [];
 
   /** `onChange()` after every change; `onNotice(text)` for what has no place of its own. */
-  constructor({ client, relayOnly = false, onChange, onNotice }) {
+  constructor({ client, relayOnly = false, mode, onChange, onNotice }) {
     this.#client = client;
     this.#relayOnly = relayOnly;
+    this.#mode = mode;
     this.#onChange = onChange;
     this.#onNotice = onNotice;
     client.on("state", (state) => { this.connection = state; onChange(); });
@@ -74,7 +76,7 @@ export class Phone {
   }
 
   #begin(options) {
-    const session = new CallSession({ client: this.#client, relayOnly: this.#relayOnly, ...options, onChange: (one) => this.#onSession(one) });
+    const session = new CallSession({ client: this.#client, relayOnly: this.#relayOnly, mode: this.#mode, ...options, onChange: (one) => this.#onSession(one) });
     this.session = session;
     this.#onChange();
     return session;

@@ -6,6 +6,7 @@
 import { isFinal, isGone, newId } from "../carillon-client.js";
 import { CallMedia } from "../call-media.js";
 import { LocalMedia } from "./media.js";
+import { WORDS } from "./words.js";
 
 // Somebody in the call with no connection to us: whoever was there first should have offered. Longer is silence.
 const LOOK_FOR_MISSING_MS = 4_000;
@@ -27,6 +28,7 @@ export class CallSession {
   notice = null;
   #client;
   #relayOnly;
+  #mode;
   #flagsMode = "p2p";
   #onChange;
   #offs = [];
@@ -34,9 +36,10 @@ export class CallSession {
   #told = new Set();
   #timer;
 
-  constructor({ client, callId, direction, peers, video, relayOnly = false, onChange }) {
+  constructor({ client, callId, direction, peers, video, relayOnly = false, mode, onChange }) {
     this.#client = client;
     this.#relayOnly = relayOnly;
+    this.#mode = mode;
     this.#onChange = onChange;
     this.callId = callId ?? newId();
     this.direction = direction;
@@ -98,7 +101,7 @@ export class CallSession {
     this.#changed();
     try {
       const type = this.video ? "video" : "audio";
-      const reply = await this.#client.request("call:start", { callId: this.callId, calleeIds: this.peers, type });
+      const reply = await this.#client.request("call:start", { callId: this.callId, calleeIds: this.peers, type, mode: this.#mode });
       if (reply.call.callId !== this.callId) this.#become(reply.call.callId);
       if (this.phase === "ended") { await this.#client.request("call:cancel", { callId: this.callId }); return; }
       this.transport.start(reply.media);
@@ -378,37 +381,8 @@ export class CallSession {
   #changed() { this.#onChange(this); }
 }
 
-const WORDS = { audio: "microphone", camera: "camera", screen: "screen" };
-
 function outcomeOf({ reason, status }, session) {
   if (session.startedAt !== null && reason !== "media_failed" && reason !== "error") return "completed";
   if (["declined", "busy", "unreachable", "no_answer", "cancelled", "completed"].includes(reason)) return reason;
   return status === "missed" ? "no_answer" : "failed";
 }
-
-/** What the line under the name says. */
-export function statusText(session) {
-  if (session.phase === "ended") return OUTCOMES[session.outcome];
-  if (session.phase === "outgoing") {
-    const states = [...session.rings.values()];
-    if (states.includes("ringing")) return "Ringing…";
-    if (states.length > 0 && states.every((state) => state === "unreachable")) return "No device reachable yet…";
-    return "Calling…";
-  }
-  const media = session.mediaState;
-  if (media === "connected") return "Connected";
-  if (session.isGroup && session.others.length === 0) return "Waiting for others…";
-  return media === "reconnecting" ? "Reconnecting…" : "Connecting…";
-}
-
-export const OUTCOMES = {
-  completed: "Call ended",
-  declined: "Declined",
-  busy: "Busy",
-  no_answer: "No answer",
-  unreachable: "Unreachable",
-  cancelled: "Cancelled",
-  elsewhere: "Answered on another device",
-  missed: "Missed call",
-  failed: "Call failed",
-};
