@@ -26,7 +26,7 @@ use crate::{
         auth::{TokenRequest, Verifier, mint, service::ServiceKeys},
         headers, heartbeat,
         limits::{Limits, Shared},
-        rest, web as pages, ws,
+        openapi, rest, web as pages, ws,
     },
     secret::Secret,
     shutdown::{self, Leaving},
@@ -84,6 +84,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
             .wrap(from_fn(headers::pass))
             .route("/ws", web::get().to(ws::upgrade))
             .configure(rest::routes)
+            .configure(openapi::page::routes)
             .configure(pages::routes)
     })
     .on_connect(ws::on_connect)

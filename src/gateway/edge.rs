@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use dashmap::DashMap;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     address::TrustedProxies,
@@ -37,15 +38,19 @@ pub struct Gateway {
 }
 
 /// `media` of the protocol: how a client's media finds its way.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Media {
+    /// How media flows.
     mode: CallMode,
+    /// Servers for the client's `RTCPeerConnection`.
     ice_servers: Vec<IceServer>,
 }
 
-#[derive(Debug, Serialize)]
+/// As `RTCIceServer`.
+#[derive(Debug, Serialize, ToSchema)]
 struct IceServer {
+    /// Its addresses.
     urls: Vec<String>,
 }
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 pub use self::{
-    commands::{ReplyShape, Request, Spec, by_action, by_event},
+    commands::{COMMANDS, ReplyShape, Request, Spec, by_action, by_event},
     data::{Hello, SignalData, StartData, StartMode},
     key::{IdempotencyKey, key_for},
     quality::{Report, Reported},
@@ -86,6 +86,7 @@ fn wrong(what: &str, error: &serde_json::Error) -> Refusal {
 
 mod commands;
 mod data;
+pub mod described;
 mod key;
 mod quality;
 #[cfg(test)]

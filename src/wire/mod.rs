@@ -5,6 +5,7 @@
 
 pub mod call_object;
 pub mod error;
+pub mod events;
 pub mod frame;
 pub mod render;
 

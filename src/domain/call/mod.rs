@@ -15,6 +15,7 @@ mod transfer;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 pub use audience::{Audience, Heard};
 pub use decide::{decide, is_absent, is_guest, start};
@@ -27,7 +28,7 @@ use super::{CallId, GroupId, Opaque, Participant, ParticipantStatus, Timestamp, 
 macro_rules! wire_names {
     ($(#[$doc:meta])* $name:ident { $($variant:ident = $text:literal),* $(,)? }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
         pub enum $name { $(#[serde(rename = $text)] $variant),* }
 
         impl $name {
