@@ -20,6 +20,7 @@ mod calls_one_node;
 mod calls_two_nodes;
 mod config;
 mod degraded;
+mod documents;
 mod drain;
 mod faults;
 mod fixtures;

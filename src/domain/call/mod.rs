@@ -15,7 +15,10 @@ mod transfer;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{ObjectBuilder, RefOr, Schema, schema::Type},
+};
 
 pub use audience::{Audience, Heard};
 pub use decide::{decide, is_absent, is_guest, start};
@@ -26,9 +29,9 @@ pub use transfer::Transfer;
 use super::{CallId, GroupId, Opaque, Participant, ParticipantStatus, Timestamp, UserId};
 
 macro_rules! wire_names {
-    ($(#[$doc:meta])* $name:ident { $($variant:ident = $text:literal),* $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+    ($(#[doc = $doc:literal])* $name:ident { $($variant:ident = $text:literal),* $(,)? }) => {
+        $(#[doc = $doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum $name { $(#[serde(rename = $text)] $variant),* }
 
         impl $name {
@@ -42,6 +45,15 @@ macro_rules! wire_names {
                 match text { $($text => Some(Self::$variant),)* _ => None }
             }
         }
+
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                let names = ObjectBuilder::new().schema_type(Type::String).enum_values(Some([$($text),*]));
+                names.description(Some(concat!($($doc),*).trim())).into()
+            }
+        }
+
+        impl ToSchema for $name {}
     };
 }
 

@@ -54,8 +54,6 @@ pub fn operations(schemas: &mut Schemas) -> Vec<Operation> {
         )
         .query("total", "Whether to count the whole list too, which costs as much as reading it.", flag())
         .answers(200, "A page of the list.", page.clone())
-        .links(200, "listCalls", "The next page.", &[("query.cursor", "$response.body#/nextCursor")])
-        .links(200, "getTimeline", "The newest of them.", &[("callId", "$response.body#/calls/0/callId")])
         .refuses(&[ErrorCode::NotFound]);
     let active = Operation::new("get", "/api/v1/calls/active", "listActiveCalls", TAG, "List open calls")
         .says("Those the user is rung or engaged in, at most 100.")

@@ -34,20 +34,11 @@ pub fn operations(schemas: &mut Schemas) -> Vec<Operation> {
 
 fn paged(operation: Operation) -> Operation {
     let cursor = json!({"type": "string", "pattern": "^([0-9a-f]{2})+$"});
-    let id = match operation.path.as_str() {
-        "/api/v1/groups" => "listGroups",
-        MEMBERS => "listMembers",
-        "/api/v1/service-keys" => "listServiceKeys",
-        _ => "listAudit",
-    };
-    let mut from = vec![("query.cursor", "$response.body#/nextCursor")];
-    if id == "listMembers" {
-        from.extend(OF_GROUP);
-    }
-    operation
-        .query("limit", "How many; 50 without.", number(1, 200))
-        .query("cursor", "The `nextCursor` of the page before.", cursor)
-        .links(200, id, "The next page.", &from)
+    operation.query("limit", "How many; 50 without.", number(1, 200)).query(
+        "cursor",
+        "The `nextCursor` of the page before.",
+        cursor,
+    )
 }
 
 fn of_group(operation: Operation, schemas: &mut Schemas) -> Operation {
