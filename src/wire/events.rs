@@ -20,6 +20,9 @@ pub trait EventData: Serialize {
     const NAME: &'static str;
 }
 
+/// Schemas by their names, as types collect them.
+pub type Found = Vec<(String, RefOr<Schema>)>;
+
 /// What is known of one kind of event.
 pub struct EventSpec {
     /// The event's name. Several kinds may have the same: their data tell them apart.
@@ -31,7 +34,7 @@ pub struct EventSpec {
     /// It is a state event: [`Head`] stands in front of its data.
     pub numbered: bool,
     /// The schema of its data without [`Head`], and the schemas which that refers to.
-    pub schema: fn(&mut Vec<(String, RefOr<Schema>)>) -> RefOr<Schema>,
+    pub schema: fn(&mut Found) -> RefOr<Schema>,
 }
 
 /// What every state event of a call begins with.
@@ -50,7 +53,7 @@ pub struct Head<'a> {
     pub at: Option<Timestamp>,
 }
 
-fn schema_of<T: ToSchema>(others: &mut Vec<(String, RefOr<Schema>)>) -> RefOr<Schema> {
+fn schema_of<T: ToSchema>(others: &mut Found) -> RefOr<Schema> {
     T::schemas(others);
     T::schema()
 }

@@ -15,7 +15,8 @@ use crate::support::{
 const LIMIT: Duration = Duration::from_secs(600);
 
 /// Calls that ring alice, as schemathesis.toml names them.
-const RINGING: [&str; 5] = ["rings-to-accept", "rings-to-alert", "rings-to-decline", "rings-to-join", "rings-to-refuse"];
+const RINGING: [&str; 5] =
+    ["rings-to-accept", "rings-to-alert", "rings-to-decline", "rings-to-join", "rings-to-refuse"];
 
 #[tokio::test]
 async fn a_node_answers_as_its_openapi_document_says() {
@@ -34,7 +35,7 @@ async fn a_node_answers_as_its_openapi_document_says() {
     let address = cluster.node(0).address;
     let mut command = Command::new(python_tool("schemathesis"));
     command.arg("--config-file").arg(folder().join("schemathesis.toml"));
-    command.args(["run", "--checks", "all", "--workers", "2", "--warnings", "off", "--no-color"]);
+    command.args(["run", "--checks", "all", "--warnings", "off", "--no-color"]);
     command.arg(format!("http://{address}/api/v1/openapi.json")).current_dir(&output);
     command.env("TOKEN", cluster.token("alice")).env("SERVICE_KEY", &cluster.realm().service_key);
     let mut running = Process::spawn("schemathesis", command, &log, libc::SIGTERM);
