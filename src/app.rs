@@ -26,6 +26,7 @@ use crate::{
         auth::{TokenRequest, Verifier, mint, service::ServiceKeys},
         headers, heartbeat,
         limits::{Limits, Shared},
+        openapi,
         rest::{self, privileged::PrivilegedReads},
         web as pages, ws,
     },
@@ -103,6 +104,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
             .wrap(from_fn(headers::pass))
             .route("/ws", web::get().to(ws::upgrade))
             .configure(rest::routes)
+            .configure(openapi::page::routes)
             .configure(pages::routes)
     })
     .on_connect(ws::on_connect)

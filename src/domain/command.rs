@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{CallId, CallMode, CallType, DeviceId, EndReason, GroupId, Opaque, Role, UserId};
 
@@ -46,7 +47,7 @@ pub struct Start {
 }
 
 /// One kind of media that a participant sends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Track {
     Audio,

@@ -6,6 +6,10 @@
 use std::{borrow::Borrow, fmt, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{ObjectBuilder, RefOr, Schema, schema::Type},
+};
 
 /// Why a string is not an identifier of the wanted kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,8 +24,8 @@ pub struct InvalidId {
 pub const MAX_ID_CHARS: usize = 128;
 
 macro_rules! string_id {
-    ($(#[$doc:meta])* $name:ident, $kind:literal, $accepts:expr, $rule:literal) => {
-        $(#[$doc])*
+    ($(#[doc = $doc:literal])* $name:ident, $kind:literal, $accepts:expr, $pattern:expr, $rule:literal) => {
+        $(#[doc = $doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
         #[serde(transparent)]
         pub struct $name(Arc<str>);
@@ -73,6 +77,16 @@ macro_rules! string_id {
                 Self::new(text).map_err(serde::de::Error::custom)
             }
         }
+
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some($pattern));
+                let text = text.min_length(Some(1)).max_length(Some(MAX_ID_CHARS));
+                text.description(Some(concat!($($doc),*).trim())).into()
+            }
+        }
+
+        impl ToSchema for $name {}
     };
 }
 
@@ -85,29 +99,34 @@ fn is_no_control(c: char) -> bool {
     !c.is_control()
 }
 
+/// [`is_token_char`] as a regular expression of JSON Schema.
+const TOKEN: &str = "^[A-Za-z0-9._~:@=+-]+$";
+/// [`is_no_control`] likewise.
+const NO_CONTROL: &str = r"^[^\u0000-\u001f\u007f-\u009f]+$";
+
 string_id!(
     /// A call, in the whole cluster. Chosen by the client that starts it, or made here.
-    CallId, "callId", is_token_char, "may hold only letters, digits and ._~:@=+-"
+    CallId, "callId", is_token_char, TOKEN, "may hold only letters, digits and ._~:@=+-"
 );
 string_id!(
     /// A user, as the application names them: the `sub` of their token.
-    UserId, "userId", is_no_control, "holds a control character"
+    UserId, "userId", is_no_control, NO_CONTROL, "holds a control character"
 );
 string_id!(
     /// One device of a user: stable over reconnects, unique within the user.
-    DeviceId, "deviceId", is_no_control, "holds a control character"
+    DeviceId, "deviceId", is_no_control, NO_CONTROL, "holds a control character"
 );
 string_id!(
     /// A group whose members may call each other, managed by the application.
-    GroupId, "groupId", is_no_control, "holds a control character"
+    GroupId, "groupId", is_no_control, NO_CONTROL, "holds a control character"
 );
 string_id!(
     /// One run of one server process: a node that restarts is another node.
-    NodeId, "nodeId", is_token_char, "may hold only letters, digits and ._~:@=+-"
+    NodeId, "nodeId", is_token_char, TOKEN, "may hold only letters, digits and ._~:@=+-"
 );
 string_id!(
     /// One connection of one device.
-    SessionId, "sessionId", is_token_char, "may hold only letters, digits and ._~:@=+-"
+    SessionId, "sessionId", is_token_char, TOKEN, "may hold only letters, digits and ._~:@=+-"
 );
 
 #[cfg(test)]

@@ -4,6 +4,10 @@ use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{ObjectBuilder, RefOr, Schema, schema::SchemaType},
+};
 
 /// A JSON value kept as the text it came in, cheap to clone. It may hold an SDP, so it has no `Display`, and its
 /// `Debug` shows only its length.
@@ -33,6 +37,15 @@ impl Opaque {
 pub(super) fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Opaque>, D::Error> {
     Opaque::deserialize(deserializer).map(Some)
 }
+
+impl PartialSchema for Opaque {
+    fn schema() -> RefOr<Schema> {
+        let any = ObjectBuilder::new().schema_type(SchemaType::AnyValue);
+        any.description(Some("Any JSON; it passes through unread.")).into()
+    }
+}
+
+impl ToSchema for Opaque {}
 
 impl From<&RawValue> for Opaque {
     fn from(raw: &RawValue) -> Self {

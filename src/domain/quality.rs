@@ -16,6 +16,7 @@
 //! 70 its "medium" (some are not), 60 its "low" (many are not), below it hardly anybody is.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// R with nothing wrong.
 const BEST: f64 = 93.2;
@@ -27,7 +28,7 @@ const LOSS_ROBUSTNESS: f64 = 25.1;
 const CODING_MS: f64 = 10.0;
 
 /// The state of a client's ICE agent (W3C `RTCIceConnectionState`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum IceState {
     New,
@@ -71,7 +72,7 @@ pub struct Measured {
 }
 
 /// How good it was. In order, the best last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Score {
     Poor,

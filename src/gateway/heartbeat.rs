@@ -5,14 +5,17 @@
 use std::sync::atomic::Ordering;
 use std::{sync::Arc, time::Duration};
 
-use serde::Serialize;
-
 use super::{
     close_code::Close,
     edge::Gateway,
     socket::{Out, Socket},
 };
-use crate::{actors::Outbox, clock, domain::Timestamp, wire::Frame};
+use crate::{
+    actors::Outbox,
+    clock,
+    domain::Timestamp,
+    wire::{Frame, events::SessionExpiring},
+};
 
 /// How often all sessions are looked at. More often costs CPU for each idle connection; less often makes everything
 /// below later by as much.
@@ -24,12 +27,6 @@ const PROBE: Duration = Duration::from_millis(2_500);
 const EXPIRY_NOTICE: Duration = Duration::from_secs(60);
 /// How long a client may take to answer the server's Close.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Expiring {
-    expires_at: Timestamp,
-}
 
 /// Runs until the node ends.
 pub async fn run(gateway: Arc<Gateway>) {
@@ -59,7 +56,7 @@ fn look_at(socket: &Socket, now: Timestamp, ping_interval: Duration) {
         ends if Timestamp::from_millis(ends).since(now) <= EXPIRY_NOTICE
             && !socket.expiry_announced.swap(true, Ordering::Relaxed) =>
         {
-            socket.push(Frame::event("session:expiring", &Expiring { expires_at: Timestamp::from_millis(ends) }));
+            socket.push(Frame::of(&SessionExpiring { expires_at: &Timestamp::from_millis(ends) }));
         }
         _ => {}
     }

@@ -1,6 +1,7 @@
 //! The edge: turns bytes into commands and events into bytes, and decides nothing about calls.
 
 pub mod address;
+pub mod asyncapi;
 pub mod auth;
 pub mod close_code;
 pub mod cors;
@@ -9,6 +10,7 @@ pub mod edge;
 pub mod headers;
 pub mod heartbeat;
 pub mod limits;
+pub mod openapi;
 pub mod protocol;
 pub mod quality;
 pub mod rest;

@@ -86,6 +86,7 @@ fn wrong(what: &str, error: &serde_json::Error) -> Refusal {
 
 mod commands;
 mod data;
+pub mod described;
 mod key;
 mod quality;
 #[cfg(test)]

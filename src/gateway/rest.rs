@@ -7,7 +7,7 @@ mod cursor;
 pub mod groups;
 pub mod health;
 pub mod history;
-mod ice;
+pub(super) mod ice;
 mod livekit_webhook;
 pub mod metrics;
 mod params;
@@ -27,21 +27,27 @@ use actix_web::{
     web,
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::limits::retry_after;
+use super::{limits::retry_after, openapi};
 use crate::wire::{ErrorCode, Refusal};
 
 /// The media type of RFC 9457.
 const PROBLEM: &str = "application/problem+json";
 
-/// RFC 9457.
-#[derive(Serialize)]
-struct Problem<'a> {
+/// A refusal, as in RFC 9457.
+#[derive(Serialize, ToSchema)]
+pub(in crate::gateway) struct Problem<'a> {
+    /// Names the kind of refusal: `urn:carillon:error:` and the code.
     #[serde(rename = "type")]
     kind: String,
+    /// The name of the status.
     title: &'static str,
+    /// The status of the answer.
     status: u16,
+    /// What is wrong, for people; may change.
     detail: &'a str,
+    /// What kind of refusal it is, for programs.
     code: ErrorCode,
 }
 
@@ -79,9 +85,9 @@ const MAX_BODY_BYTES: usize = 64 * 1024;
 pub fn routes(config: &mut web::ServiceConfig) {
     config
         .app_data(web::PayloadConfig::new(MAX_BODY_BYTES))
-        .route("/livez", web::get().to(health::livez))
-        .route("/readyz", web::get().to(health::readyz))
-        .route("/metrics", web::get().to(metrics::metrics))
+        .service(web::resource("/livez").route(web::get().to(health::livez)))
+        .service(web::resource("/readyz").route(web::get().to(health::readyz)))
+        .service(web::resource("/metrics").route(web::get().to(metrics::metrics)))
         .service(
             web::scope("/api/v1")
                 .configure(history::routes)
@@ -93,6 +99,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .configure(audit::routes)
                 .configure(ice::routes)
                 .configure(livekit_webhook::routes)
+                .configure(openapi::routes)
                 .default_service(web::to(no_such_route)),
         );
 }
@@ -113,6 +120,12 @@ pub fn as_problem<B>(response: ServiceResponse<B>) -> actix_web::Result<ErrorHan
     let (request, _) = response.into_parts();
     let mut answer = problem(&refusal);
     *answer.status_mut() = status;
+    if status == StatusCode::METHOD_NOT_ALLOWED
+        && let Some(methods) = openapi::allowed(request.path())
+        && let Ok(methods) = header::HeaderValue::from_str(&methods)
+    {
+        answer.headers_mut().insert(header::ALLOW, methods);
+    }
     Ok(ErrorHandlerResponse::Response(ServiceResponse::new(request, answer).map_into_right_body()))
 }
 

@@ -1,6 +1,7 @@
 //! `media` of the protocol: how a client's media finds its way.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{IceServer, Media, MediaError, Permissions};
 use crate::{
@@ -9,31 +10,34 @@ use crate::{
 };
 
 /// What one device needs to send and receive media. No `Debug` of what is secret.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = Media)]
 #[serde(rename_all = "camelCase")]
 pub struct ClientMedia {
+    /// How media flows.
     pub mode: CallMode,
+    /// Servers for the client's `RTCPeerConnection`.
     pub ice_servers: Vec<IceServer>,
     /// `relay`: the client is to use relays only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ice_transport_policy: Option<&'static str>,
-    #[serde(flatten)]
-    access: Option<Access>,
+    /// The media server, as browsers reach it. This and what follows: only for who may come into the call's room.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
+    /// What opens the room to this device.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "revealed")]
+    #[schema(value_type = Option<String>)]
+    token: Option<Secret>,
+    /// The room's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room: Option<String>,
+    /// When the token ends; `call:token` gives another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Timestamp>,
 }
 
-/// The way into the call's room.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Access {
-    url: String,
-    #[serde(serialize_with = "revealed")]
-    token: Secret,
-    room: String,
-    expires_at: Timestamp,
-}
-
-fn revealed<S: serde::Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(secret.reveal())
+fn revealed<S: serde::Serializer>(secret: &Option<Secret>, serializer: S) -> Result<S::Ok, S::Error> {
+    secret.as_ref().map(Secret::reveal).serialize(serializer)
 }
 
 impl ClientMedia {
@@ -50,7 +54,10 @@ impl Media {
             mode: CallMode::P2p,
             ice_servers: self.ice_servers(user, now),
             ice_transport_policy: self.ice_transport_policy(),
-            access: None,
+            url: None,
+            token: None,
+            room: None,
+            expires_at: None,
         }
     }
 
@@ -67,12 +74,13 @@ impl Media {
         now: Timestamp,
     ) -> Result<ClientMedia, MediaError> {
         let access = self.access_token(call, user, device, permissions, now)?;
-        let access = Access {
-            url: access.url,
-            token: access.token,
-            room: access.room.as_str().to_owned(),
-            expires_at: access.expires_at,
-        };
-        Ok(ClientMedia { mode: CallMode::Sfu, access: Some(access), ..self.for_peers(user, now) })
+        Ok(ClientMedia {
+            mode: CallMode::Sfu,
+            url: Some(access.url),
+            token: Some(access.token),
+            room: Some(access.room.as_str().to_owned()),
+            expires_at: Some(access.expires_at),
+            ..self.for_peers(user, now)
+        })
     }
 }

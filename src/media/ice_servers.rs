@@ -14,6 +14,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde::Serialize;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
 
 use super::{Media, TurnConfig};
 use crate::domain::{Timestamp, UserId};
@@ -26,11 +27,14 @@ pub const PERIOD: Duration = Duration::from_secs(30 * 60);
 const MAX_USER_BYTES: usize = 128;
 
 /// One entry of a client's `iceServers`, as `RTCPeerConnection` takes it.
-#[derive(Clone, PartialEq, Eq, Serialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct IceServer {
+    /// Its addresses.
     pub urls: Vec<String>,
+    /// Of a relay: the user name, which says when it ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
+    /// Of a relay: the password.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credential: Option<String>,
 }

@@ -19,7 +19,8 @@ use super::{
 use crate::domain::{GroupId, Timestamp, UserId};
 
 /// What a member may do in calls of the group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, utoipa::ToSchema)]
+#[schema(rename_all = "snake_case")]
 pub enum MemberRole {
     Member,
     Admin,

@@ -1,57 +1,88 @@
 //! The call as clients see it: the "Call object" of the protocol.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::domain::{
     Call, CallId, CallMode, CallStatus, CallType, DeviceId, EndReason, Escalation, EscalationCause, GroupId, Opaque,
     Participant, ParticipantStatus, Role, Timestamp, UserId,
 };
 
-/// The call object. Borrows the call it shows.
-#[derive(Serialize)]
+/// A call.
+//
+// Borrows the call it shows.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Call)]
 #[serde(rename_all = "camelCase")]
 pub struct CallObject<'a> {
+    /// The call.
     call_id: &'a CallId,
+    /// What the call is for.
     #[serde(rename = "type")]
     call_type: CallType,
+    /// How media flows.
     mode: CallMode,
+    /// Where the call stands.
     status: CallStatus,
+    /// Why it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     end_reason: Option<EndReason>,
+    /// Who ended it; missing if it was the server.
     #[serde(skip_serializing_if = "Option::is_none")]
     ended_by: Option<&'a UserId>,
+    /// The group that the call is in.
     #[serde(skip_serializing_if = "Option::is_none")]
     group_id: Option<&'a GroupId>,
+    /// Who started it.
     initiator_id: &'a UserId,
+    /// It began in a group, with several callees, or has grown past two.
     is_group: bool,
+    /// The most people who may be in it at once.
     max_participants: u32,
+    /// The move to the media server that is under way.
     #[serde(skip_serializing_if = "Option::is_none")]
     escalating: Option<Escalating<'a>>,
+    /// Who is not invited is refused.
     locked: bool,
+    /// Who is not invited waits to be let in.
     lobby: bool,
+    /// When it was started.
     created_at: Timestamp,
+    /// When somebody was first rung.
     #[serde(skip_serializing_if = "Option::is_none")]
     ringing_at: Option<Timestamp>,
+    /// When the second person came in: what the duration counts from.
     #[serde(skip_serializing_if = "Option::is_none")]
     started_at: Option<Timestamp>,
+    /// When it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     ended_at: Option<Timestamp>,
+    /// Until when somebody is rung.
     #[serde(skip_serializing_if = "Option::is_none")]
     ring_deadline: Option<Timestamp>,
+    /// Seconds from `startedAt` to the end, or to now.
     #[serde(skip_serializing_if = "Option::is_none")]
     duration_secs: Option<u64>,
+    /// The most people who were in it at once.
     peak_participants: u32,
+    /// What the starter gave along: an object, at most 8 KiB.
+    #[schema(value_type = Object)]
     metadata: Metadata<'a>,
+    /// The number of the last event of the call.
     seq: u64,
+    /// Everybody who has, or had, a part in it, in the order they came to it.
     participants: Vec<ParticipantObject<'a>>,
 }
 
-/// The move to the media server that is under way.
-#[derive(Serialize)]
-pub(super) struct Escalating<'a> {
+/// A move to the media server.
+#[derive(Serialize, ToSchema)]
+pub struct Escalating<'a> {
+    /// Why the call moves.
     cause: EscalationCause,
+    /// Who asked for it, or came as the third.
     #[serde(skip_serializing_if = "Option::is_none")]
     by: Option<&'a UserId>,
+    /// Until when everybody in the call must be in the room.
     deadline: Timestamp,
 }
 
@@ -74,26 +105,41 @@ impl Serialize for Metadata<'_> {
 }
 
 /// One participant of the call object.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Participant)]
 #[serde(rename_all = "camelCase")]
 pub struct ParticipantObject<'a> {
+    /// The user.
     user_id: &'a UserId,
+    /// What they may do to others.
     role: Role,
+    /// Where they stand.
     status: ParticipantStatus,
+    /// Their device that is in the call; kept after leaving.
     #[serde(skip_serializing_if = "Option::is_none")]
     device_id: Option<&'a DeviceId>,
+    /// They say that they send audio.
     audio: bool,
+    /// They say that they send video.
     video: bool,
+    /// They say that they share a screen.
     screen: bool,
+    /// Their hand is up.
     hand_raised: bool,
+    /// They have put the call on hold.
     held: bool,
+    /// When they came to the call.
     invited_at: Timestamp,
+    /// When their present or last stay began.
     #[serde(skip_serializing_if = "Option::is_none")]
     joined_at: Option<Timestamp>,
+    /// When it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     left_at: Option<Timestamp>,
+    /// Why they left.
     #[serde(skip_serializing_if = "Option::is_none")]
     leave_reason: Option<EndReason>,
+    /// Seconds in the call, over all stays.
     duration_secs: u64,
 }
 

@@ -6,7 +6,10 @@ use bytestring::ByteString;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::Refusal;
+use super::{
+    Refusal,
+    events::{CommandRefused, EventData},
+};
 
 /// One JSON text, cheap to clone. May hold an SDP: `Debug` shows only its length.
 #[derive(Clone, PartialEq, Eq)]
@@ -57,15 +60,13 @@ impl Frame {
 
     /// The event `error`: the refusal of a command that had no id, or of a frame that was none.
     pub fn error_event(event: Option<&str>, refusal: &Refusal) -> Self {
-        let mut out = Writer::with_capacity(160);
-        out.raw("{\"event\":\"error\",\"data\":{\"event\":").value(&event).raw(",\"error\":").value(refusal).raw("}}");
-        out.done()
+        Self::of(&CommandRefused { event, error: refusal })
     }
 
-    /// An event with data that serializes to an object.
-    pub fn event(name: &str, data: &impl Serialize) -> Self {
+    /// An event that is no state event of a call.
+    pub fn of<E: EventData>(data: &E) -> Self {
         let mut out = Writer::with_capacity(128);
-        out.raw("{\"event\":").value(name).raw(",\"data\":").value(data).raw("}");
+        out.raw("{\"event\":").value(E::NAME).raw(",\"data\":").value(data).raw("}");
         out.done()
     }
 }
@@ -126,6 +127,20 @@ impl Writer {
         if serde_json::to_writer(&mut self.0, value).is_err() {
             self.0.truncate(before);
             self.0.extend_from_slice(b"null");
+        }
+        self
+    }
+
+    /// Appends one object with the fields of two, at least one in each.
+    pub fn object(&mut self, head: &impl Serialize, rest: &impl Serialize) -> &mut Self {
+        self.value(head);
+        if self.0.last() == Some(&b'}') {
+            self.0.pop();
+        }
+        let at = self.0.len();
+        self.value(rest);
+        if let Some(brace) = self.0.get_mut(at) {
+            *brace = b',';
         }
         self
     }

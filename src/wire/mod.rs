@@ -6,6 +6,7 @@
 pub mod call_object;
 pub mod call_view;
 pub mod error;
+pub mod events;
 pub mod frame;
 pub mod render;
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     CallObject, Frame,
     call_object::{Escalating, ParticipantObject},
+    events::{self, Changes, EventData},
     frame::Writer,
 };
 use crate::domain::{Call, CallId, CallMode, DeviceId, Event, Recorded, Role, Timestamp, UserId};
@@ -66,15 +67,18 @@ pub fn item(call: &Call, recorded: &Recorded, user: &UserId, prev: u64) -> Item 
     };
     let head = Head { call, recorded, prev };
     let (frame, at_device) = match &recorded.event {
-        Event::Accepted { user: subject, device, .. } if subject == user => {
-            (head.elsewhere("call:accepted_elsewhere", device), Some((device.clone(), head.frame(Some(user)))))
-        }
-        Event::Moved { user: subject, device } if subject == user => {
-            (head.elsewhere("call:accepted_elsewhere", device), Some((device.clone(), head.frame(Some(user)))))
-        }
-        Event::Declined { user: subject, device: Some(device), .. } if subject == user => {
-            (head.elsewhere("call:declined_elsewhere", device), Some((device.clone(), head.frame(Some(user)))))
-        }
+        Event::Accepted { user: subject, device, .. } if subject == user => (
+            head.event(&events::CallAcceptedElsewhere { device_id: device }),
+            Some((device.clone(), head.frame(Some(user)))),
+        ),
+        Event::Moved { user: subject, device } if subject == user => (
+            head.event(&events::CallAcceptedElsewhere { device_id: device }),
+            Some((device.clone(), head.frame(Some(user)))),
+        ),
+        Event::Declined { user: subject, device: Some(device), .. } if subject == user => (
+            head.event(&events::CallDeclinedElsewhere { device_id: device }),
+            Some((device.clone(), head.frame(Some(user)))),
+        ),
         _ => (head.frame(Some(user)), None),
     };
     let asks_in = matches!(recorded.event, Event::Escalating { .. } | Event::RoomOpened {});
@@ -90,18 +94,16 @@ pub fn item_for_group(call: &Call, recorded: &Recorded, prev: u64) -> Item {
 
 /// The whole call at once, for whom history cannot be replayed.
 pub fn snapshot(call: &Call, now: Timestamp) -> Frame {
+    let head = events::Head { call_id: &call.id, seq: call.seq, prev: 0, at: None };
+    let data = events::CallSnapshot { status: call.status, snapshot: true, call: CallObject::new(call, now) };
     let mut out = Writer::with_capacity(1024);
-    out.raw("{\"event\":\"call:state\",\"data\":{\"callId\":").value(&call.id);
-    out.field("seq", &call.seq).field("prev", &0).field("status", &call.status).field("snapshot", &true);
-    out.field("call", &CallObject::new(call, now)).raw("}}");
+    out.raw("{\"event\":\"call:state\",\"data\":").object(&head, &data).raw("}");
     out.done()
 }
 
 /// The owner of the call has changed, and signals under way were lost.
 pub fn renegotiate(call: &CallId, epoch: u64) -> Frame {
-    let mut out = Writer::with_capacity(96);
-    out.raw("{\"event\":\"call:renegotiate\",\"data\":{\"callId\":").value(call).field("epoch", &epoch).raw("}}");
-    out.done()
+    Frame::of(&events::CallRenegotiate { call_id: call, epoch })
 }
 
 /// A relayed signal. `payload` is JSON and copied as it came.
@@ -135,16 +137,13 @@ struct Head<'a> {
 }
 
 impl Head<'_> {
-    fn open(&self, name: &str) -> Writer {
-        let mut out = Writer::with_capacity(256);
-        out.raw("{\"event\":\"").raw(name).raw("\",\"data\":{\"callId\":").value(&self.call.id);
-        out.field("seq", &self.recorded.seq).field("prev", &self.prev).field("at", &self.recorded.at);
-        out
+    fn head(&self) -> events::Head<'_> {
+        events::Head { call_id: &self.call.id, seq: self.recorded.seq, prev: self.prev, at: Some(self.recorded.at) }
     }
 
-    fn elsewhere(&self, name: &str, device: &DeviceId) -> Frame {
-        let mut out = self.open(name);
-        out.field("deviceId", device).raw("}}");
+    fn event<E: EventData>(&self, data: &E) -> Frame {
+        let mut out = Writer::with_capacity(256);
+        out.raw("{\"event\":\"").raw(E::NAME).raw("\",\"data\":").object(&self.head(), data).raw("}");
         out.done()
     }
 
@@ -152,181 +151,120 @@ impl Head<'_> {
         CallObject::new(self.call, self.recorded.at)
     }
 
+    fn updated<'e>(&self, user_id: &'e UserId, changes: Changes<'e>, by: Option<&'e UserId>) -> Frame {
+        self.event(&events::ParticipantUpdated { user_id, changes, by })
+    }
+
     fn frame(&self, to: Option<&UserId>) -> Frame {
-        let mut out;
+        let status = self.call.status;
         match &self.recorded.event {
             Event::Created(created) if Some(&created.initiator) == to => {
-                out = self.open("call:state");
-                out.field("status", &self.call.status).field("call", &self.call_object());
+                self.event(&events::CallOpened { status, call: self.call_object() })
             }
             Event::Created(created) if to.is_some_and(|to| created.callees.contains(to)) => {
-                out = self.open("call:incoming");
-                out.field("from", &created.initiator).optional("ringDeadline", created.ring_deadline.as_ref());
-                out.optional("offer", created.offer.as_ref()).field("call", &self.call_object());
+                self.event(&events::CallIncoming {
+                    from: &created.initiator,
+                    ring_deadline: created.ring_deadline,
+                    offer: created.offer.as_ref(),
+                    call: self.call_object(),
+                })
             }
-            Event::Created(_) => {
-                out = self.open("call:created");
-                out.field("call", &self.call_object());
+            Event::Created(_) => self.event(&events::CallCreated { call: self.call_object() }),
+            Event::Invited { user, by, ring_deadline, .. } if Some(user) == to => self.event(&events::CallIncoming {
+                from: by,
+                ring_deadline: Some(*ring_deadline),
+                offer: None,
+                call: self.call_object(),
+            }),
+            Event::Invited { user: user_id, by, ring_deadline, transfer, .. } => {
+                let (ring_deadline, transfer) = (*ring_deadline, transfer.then_some(true));
+                self.event(&events::ParticipantInvited { user_id, by, ring_deadline, transfer })
             }
-            Event::Invited { user, by, ring_deadline, .. } if Some(user) == to => {
-                out = self.open("call:incoming");
-                out.field("from", by).field("ringDeadline", ring_deadline).field("call", &self.call_object());
+            Event::Ringing { user: user_id, .. } => {
+                let participant = self.call.participant(user_id);
+                let devices = participant.map(|p| p.ringing_devices.as_slice()).unwrap_or_default();
+                self.event(&events::CallRinging { user_id, devices })
             }
-            Event::Invited { user, by, ring_deadline, transfer, .. } => {
-                out = self.open("call:participant_invited");
-                out.field("userId", user).field("by", by).field("ringDeadline", ring_deadline);
-                out.optional("transfer", transfer.then_some(&true));
+            Event::Unreachable { user: user_id } => self.event(&events::CallUnreachable { user_id }),
+            Event::Accepted { user: user_id, device: device_id, answer, .. } => {
+                self.event(&events::CallAccepted { user_id, device_id, answer: answer.as_ref() })
             }
-            Event::Ringing { user, .. } => {
-                out = self.open("call:ringing");
-                let devices = self.call.participant(user).map(|p| p.ringing_devices.as_slice()).unwrap_or_default();
-                out.field("userId", user).field("devices", devices);
+            Event::Declined { user: user_id, device, reason } => {
+                let (device_id, reason) = (device.as_ref(), reason.as_deref());
+                self.event(&events::CallDeclined { user_id, device_id, reason })
             }
-            Event::Unreachable { user } => {
-                out = self.open("call:unreachable");
-                out.field("userId", user);
-            }
-            Event::Accepted { user, device, answer, .. } => {
-                out = self.open("call:accepted");
-                out.field("userId", user).field("deviceId", device).optional("answer", answer.as_ref());
-            }
-            Event::Declined { user, device, reason } => {
-                out = self.open("call:declined");
-                out.field("userId", user).optional("deviceId", device.as_ref()).optional("reason", reason.as_ref());
-            }
-            Event::Busy { user, .. } => {
-                out = self.open("call:busy");
-                out.field("userId", user);
-            }
-            Event::Missed { user } => {
-                out = self.open("call:missed");
-                out.field("userId", user);
-            }
-            Event::Joined { user, device, .. } => {
-                out = self.open("call:participant_joined");
-                out.field("userId", user).field("deviceId", device);
-                if let Some(p) = self.call.participant(user) {
-                    out.field("participant", &ParticipantObject::new(p, self.recorded.at));
-                }
+            Event::Busy { user: user_id, .. } => self.event(&events::CallBusy { user_id }),
+            Event::Missed { user: user_id } => self.event(&events::CallMissed { user_id }),
+            Event::Joined { user: user_id, device: device_id, .. } => {
+                let participant = self.call.participant(user_id);
+                let participant = participant.map(|p| ParticipantObject::new(p, self.recorded.at));
+                self.event(&events::ParticipantJoined { user_id, device_id, participant })
             }
             Event::Moved { user, device } => {
-                out = self.open("call:participant_updated");
-                out.field("userId", user).raw(",\"changes\":{\"deviceId\":").value(device).raw("}");
+                self.updated(user, Changes { device_id: Some(device), ..Changes::default() }, None)
             }
-            Event::Connected { users } => {
-                out = self.open("call:state");
-                out.field("status", &self.call.status).field("connected", users);
-            }
+            Event::Connected { users: connected } => self.event(&events::CallConnected { status, connected }),
             Event::MediaChanged { user, audio, video, screen } => {
-                out = self.open("call:participant_updated");
-                out.field("userId", user)
-                    .field("changes", &MediaChanges { audio: *audio, video: *video, screen: *screen });
+                let changes = Changes { audio: *audio, video: *video, screen: *screen, ..Changes::default() };
+                self.updated(user, changes, None)
             }
-            Event::Reconnecting { user, deadline } => {
-                out = self.open("call:participant_reconnecting");
-                out.field("userId", user).field("deadline", deadline);
+            Event::Reconnecting { user: user_id, deadline } => {
+                self.event(&events::ParticipantReconnecting { user_id, deadline: *deadline })
             }
             Event::Reconnected { user, device, .. } => {
-                out = self.open("call:participant_updated");
-                out.field("userId", user).raw(",\"changes\":{\"status\":");
-                out.value(&self.call.participant(user).map(|p| p.status)).field("deviceId", device).raw("}");
+                let status = self.call.participant(user).map(|p| p.status);
+                self.updated(user, Changes { status, device_id: Some(device), ..Changes::default() }, None)
             }
-            Event::Left { user, reason } => {
-                out = self.open("call:participant_left");
-                out.field("userId", user).field("reason", reason);
-            }
+            Event::Left { user: user_id, reason } => self.event(&events::ParticipantLeft { user_id, reason: *reason }),
             Event::RoleChanged { user, role, by } => {
-                out = self.open("call:participant_updated");
-                out.field("userId", user).raw(",\"changes\":{\"role\":").value(role).raw("}");
-                out.optional("by", by.as_ref());
+                self.updated(user, Changes { role: Some(*role), ..Changes::default() }, by.as_ref())
             }
-            Event::Kicked { user, by } => {
-                out = self.open("call:kicked");
-                out.field("userId", user).field("by", by);
-            }
-            Event::MuteRequested { users, track, by } => {
-                out = self.open("call:mute_requested");
-                out.field("userIds", users).field("track", track).field("by", by);
+            Event::Kicked { user: user_id, by } => self.event(&events::CallKicked { user_id, by }),
+            Event::MuteRequested { users: user_ids, track, by } => {
+                self.event(&events::MuteRequested { user_ids, track: *track, by })
             }
             Event::LockChanged { locked, lobby, by } => {
-                out = self.open("call:state");
-                out.field("status", &self.call.status).field("locked", locked).field("lobby", lobby).field("by", by);
+                self.event(&events::CallLockChanged { status, locked: *locked, lobby: *lobby, by })
             }
-            Event::LobbyWaiting { user, .. } => {
-                out = self.open("call:lobby_waiting");
-                out.field("userId", user);
-            }
-            Event::Admitted { user, by } => {
-                out = self.open("call:admitted");
-                out.field("userId", user).field("by", by);
-            }
-            Event::Denied { user, by } => {
-                out = self.open("call:denied");
-                out.field("userId", user).field("by", by);
-            }
-            Event::HandRaised { user, raised } => {
-                out = self.open("call:hand_raised");
-                out.field("userId", user).field("raised", raised);
-            }
-            Event::Held { user } => {
-                out = self.open("call:held");
-                out.field("userId", user);
-            }
-            Event::Resumed { user } => {
-                out = self.open("call:resumed");
-                out.field("userId", user);
-            }
-            Event::Transferred { by, to } => {
-                out = self.open("call:transferred");
-                out.field("userId", by).field("toUserId", to);
+            Event::LobbyWaiting { user: user_id, .. } => self.event(&events::LobbyWaiting { user_id }),
+            Event::Admitted { user: user_id, by } => self.event(&events::CallAdmitted { user_id, by }),
+            Event::Denied { user: user_id, by } => self.event(&events::CallDenied { user_id, by }),
+            Event::HandRaised { user: user_id, raised } => self.event(&events::HandRaised { user_id, raised: *raised }),
+            Event::Held { user: user_id } => self.event(&events::CallHeld { user_id }),
+            Event::Resumed { user: user_id } => self.event(&events::CallResumed { user_id }),
+            Event::Transferred { by: user_id, to: to_user_id } => {
+                self.event(&events::CallTransferred { user_id, to_user_id })
             }
             Event::Escalating { .. } | Event::RoomOpened {} => match &self.call.escalation {
-                Some(escalation) if escalation.open => {
-                    out = self.open("call:escalating");
-                    out.field("cause", &escalation.cause).optional("by", escalation.by.as_ref());
-                    out.field("deadline", &escalation.deadline);
-                }
+                Some(escalation) if escalation.open => self.event(&events::CallEscalating {
+                    cause: escalation.cause,
+                    by: escalation.by.as_ref(),
+                    deadline: escalation.deadline,
+                    media: None,
+                }),
                 escalation => {
-                    out = self.open("call:state");
                     let escalating = escalation.as_ref().map(Escalating::of);
-                    out.field("status", &self.call.status).optional("escalating", escalating.as_ref());
+                    self.event(&events::CallMoving { status, escalating })
                 }
             },
             Event::RoomJoined { user } | Event::RoomLeft { user } => {
                 let there = matches!(self.recorded.event, Event::RoomJoined { .. });
-                out = self.open("call:participant_updated");
-                out.field("userId", user).raw(",\"changes\":{\"inRoom\":").value(&there).raw("}");
+                self.updated(user, Changes { in_room: Some(there), ..Changes::default() }, None)
             }
-            Event::Escalated {} => {
-                out = self.open("call:escalated");
-                out.field("mode", &self.call.mode).field("status", &self.call.status);
-            }
-            Event::EscalationAborted { reason, not_before } => {
-                out = self.open("call:escalation_aborted");
-                out.field("reason", reason).field("notBefore", not_before);
-                out.field("mode", &self.call.mode).field("status", &self.call.status);
-            }
-            Event::Cancelled { by } => {
-                out = self.open("call:cancelled");
-                out.field("by", by);
-            }
-            Event::Ended { status, reason, by } => {
-                out = self.open("call:ended");
-                out.field("reason", reason).optional("by", by.as_ref()).field("status", status);
-                out.field("durationSecs", &self.call.duration(self.recorded.at).as_secs());
-            }
+            Event::Escalated {} => self.event(&events::CallEscalated { mode: &self.call.mode, status }),
+            Event::EscalationAborted { reason, not_before } => self.event(&events::EscalationAborted {
+                reason: *reason,
+                not_before: *not_before,
+                mode: &self.call.mode,
+                status,
+            }),
+            Event::Cancelled { by } => self.event(&events::CallCancelled { by }),
+            Event::Ended { status, reason, by } => self.event(&events::CallEnded {
+                reason: *reason,
+                by: by.as_ref(),
+                status: *status,
+                duration_secs: self.call.duration(self.recorded.at).as_secs(),
+            }),
         }
-        out.raw("}}");
-        out.done()
     }
-}
-
-#[derive(Serialize)]
-struct MediaChanges {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    audio: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    video: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    screen: Option<bool>,
 }

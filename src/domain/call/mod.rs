@@ -16,6 +16,10 @@ mod transfer;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{ObjectBuilder, RefOr, Schema, schema::Type},
+};
 
 pub use audience::{Audience, Heard};
 pub use decide::{decide, is_absent, is_guest, start};
@@ -28,8 +32,8 @@ pub use transfer::Transfer;
 use super::{CallId, GroupId, Opaque, Participant, ParticipantStatus, Timestamp, UserId};
 
 macro_rules! wire_names {
-    ($(#[$doc:meta])* $name:ident { $($(#[$note:meta])* $variant:ident = $text:literal),* $(,)? }) => {
-        $(#[$doc])*
+    ($(#[doc = $doc:literal])* $name:ident { $($(#[$note:meta])* $variant:ident = $text:literal),* $(,)? }) => {
+        $(#[doc = $doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum $name { $($(#[$note])* #[serde(rename = $text)] $variant),* }
 
@@ -44,6 +48,15 @@ macro_rules! wire_names {
                 match text { $($text => Some(Self::$variant),)* _ => None }
             }
         }
+
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                let names = ObjectBuilder::new().schema_type(Type::String).enum_values(Some([$($text),*]));
+                names.description(Some(concat!($($doc),*).trim())).into()
+            }
+        }
+
+        impl ToSchema for $name {}
     };
 }
 

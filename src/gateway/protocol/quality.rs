@@ -1,6 +1,13 @@
 //! `call:quality`: what a client reports of its media, one report or several, checked.
 
 use serde::Deserialize;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        AllOfBuilder, ObjectBuilder, Ref, RefOr, Schema,
+        schema::{AnyOfBuilder, ArrayBuilder},
+    },
+};
 
 use crate::{
     domain::{
@@ -31,18 +38,58 @@ pub(super) struct QualityData {
     single: ReportData,
 }
 
-#[derive(Deserialize, Default, PartialEq)]
+impl PartialSchema for QualityData {
+    fn schema() -> RefOr<Schema> {
+        let call = || CallId::schema();
+        let reports = ArrayBuilder::new().items(Ref::from_schema_name(ReportData::name()));
+        let reports = reports.min_items(Some(1)).max_items(Some(MAX_REPORTS)).description(Some("Several at once."));
+        let list = ObjectBuilder::new().property("callId", call()).property("reports", reports);
+        let list = list.required("callId").required("reports").description(Some("Several reports."));
+        let of_call = ObjectBuilder::new().property("callId", call()).required("callId");
+        let single = AllOfBuilder::new().item(of_call).item(Ref::from_schema_name(ReportData::name()));
+        let single = single.description(Some("One report."));
+        AnyOfBuilder::new().item(list).item(single).description(Some("Reports about one call.")).into()
+    }
+}
+
+impl ToSchema for QualityData {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((ReportData::name().into_owned(), ReportData::schema()));
+        ReportData::schemas(schemas);
+    }
+}
+
+/// What a client measured: at least one of the fields but `at`.
+#[derive(Deserialize, Default, PartialEq, ToSchema)]
+#[schema(as = QualityReport)]
 #[serde(rename_all = "camelCase")]
 struct ReportData {
+    /// When it was measured, not more than 7 days ago; missing: now.
     at: Option<Timestamp>,
+    /// Jitter in milliseconds.
+    #[schema(minimum = 0, maximum = 60000)]
     jitter_ms: Option<f64>,
+    /// Packets lost, in percent.
+    #[schema(minimum = 0, maximum = 100)]
     packet_loss_pct: Option<f64>,
+    /// Round trip in milliseconds.
+    #[schema(minimum = 0, maximum = 60000)]
     round_trip_ms: Option<f64>,
+    /// Bandwidth in kbit/s.
+    #[schema(minimum = 0, maximum = 10000000)]
     bandwidth_kbps: Option<f64>,
+    /// Frames per second.
+    #[schema(minimum = 0, maximum = 1000)]
     fps: Option<f64>,
+    /// Width and height in pixels, 1 to 16384 each, as `1280x720`.
+    #[schema(pattern = "^[0-9]{1,5}x[0-9]{1,5}$")]
     resolution: Option<String>,
+    /// The codec, as `video/VP8`.
+    #[schema(pattern = "^[A-Za-z0-9./_+-]{1,32}$")]
     codec: Option<String>,
+    /// The state of the ICE agent.
     ice_state: Option<IceState>,
+    /// Whether media goes by a TURN server.
     used_turn: Option<bool>,
 }
 

@@ -2,6 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
@@ -23,34 +24,54 @@ struct Filter {
     until: Option<Timestamp>,
 }
 
-#[derive(Serialize)]
+/// A privileged act.
+#[derive(Serialize, ToSchema)]
+#[schema(as = AuditEntry)]
 #[serde(rename_all = "camelCase")]
 struct Entry {
+    /// Names it; later ones are greater.
     id: Uuid,
+    /// When it was done.
     at: Timestamp,
+    /// Who did it.
     actor: Who,
+    /// What was done: `group.put`, `group.delete`, `member.put`, `member.remove`, `service_key.create`, `service_key.revoke`. More may come.
     action: String,
+    /// What it was done to.
     target: Target,
+    /// What came of it: `created`, `updated`, `removed`, `revoked`, `already_revoked`, `conflict`, `not_found`. More may come.
     outcome: String,
+    /// The `X-Request-Id` of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<String>,
+    /// The node that did it.
     #[serde(skip_serializing_if = "Option::is_none")]
     node_id: Option<String>,
 }
 
-#[derive(Serialize)]
+/// Who did something.
+#[derive(Serialize, ToSchema)]
+#[schema(as = AuditActor)]
 struct Who {
+    /// `service_key`, `user` or `command_line`.
     kind: String,
+    /// Of the key or user; `bootstrap`: the key of the settings.
     id: String,
+    /// The name of the key or user.
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
 }
 
-#[derive(Serialize)]
+/// What something was done to.
+#[derive(Serialize, ToSchema)]
+#[schema(as = AuditTarget)]
 #[serde(rename_all = "camelCase")]
 struct Target {
+    /// `group` or `service_key`.
     kind: String,
+    /// Of the group or key.
     id: String,
+    /// The member it was about.
     #[serde(skip_serializing_if = "Option::is_none")]
     user_id: Option<String>,
 }
@@ -70,10 +91,14 @@ impl From<AuditEntry> for Entry {
     }
 }
 
-#[derive(Serialize)]
+/// A page of the audit log.
+#[derive(Serialize, ToSchema)]
+#[schema(as = AuditPage)]
 #[serde(rename_all = "camelCase")]
-struct Entries {
+pub(in crate::gateway) struct Entries {
+    /// The acts, newest first.
     entries: Vec<Entry>,
+    /// Where the next page begins; missing on the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
 }

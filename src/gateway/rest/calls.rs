@@ -10,6 +10,7 @@ use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
 use tokio::sync::oneshot;
+use utoipa::ToSchema;
 
 use crate::{
     actors::{Caller, CloseCause, Outbox, keyed::CommandKey, messages::Receipt},
@@ -24,7 +25,7 @@ use crate::{
         protocol::{IdempotencyKey, MAX_FRAME_BYTES, Request, SignalData, Spec, by_action, by_event, key_for},
         session::auth_refusal,
     },
-    wire::{ErrorCode, Frame, Refusal},
+    wire::{ErrorCode, Frame, Refusal, call_object::ParticipantObject},
 };
 
 /// The header that names a command, so that it can be repeated (draft-ietf-httpapi-idempotency-key-header).
@@ -224,15 +225,30 @@ async fn participants(
     Ok(ok(&Frame::from(format!("{{\"participants\":{}}}", call.participants))))
 }
 
-/// What a change of a participant is about: one thing at a time, as on a socket.
-#[derive(Deserialize)]
+/// The participants of a call.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "they are cut out of the call object as text")]
+pub(in crate::gateway) struct Participants {
+    /// In the order they came to it.
+    participants: Vec<ParticipantObject<'static>>,
+}
+
+/// What a change of a participant is about: one thing at a time, as on a socket: media flags, hand, hold or role.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = ParticipantChange)]
 #[serde(rename_all = "camelCase")]
-struct Change {
+pub(in crate::gateway) struct Change {
+    /// Whether audio is sent.
     audio: Option<bool>,
+    /// Whether video is sent.
     video: Option<bool>,
+    /// Whether a screen is shared.
     screen: Option<bool>,
+    /// Whether the hand is up.
     hand_raised: Option<bool>,
+    /// Whether the call is put on hold.
     held: Option<bool>,
+    /// The role that the host gives.
     role: Option<Role>,
 }
 

@@ -5,6 +5,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     privileged::Read,
@@ -20,24 +21,39 @@ use crate::{
 /// The longest name of a group, in characters.
 const MAX_NAME_CHARS: usize = 200;
 
-#[derive(Deserialize, Default)]
-struct GroupBody {
+/// What a group is to be; what is not given is taken away.
+#[derive(Deserialize, Default, ToSchema)]
+#[schema(as = GroupChange)]
+pub(in crate::gateway) struct GroupBody {
+    /// Its name.
+    #[schema(max_length = 200, pattern = r"^[^\u0000]*$")]
     name: Option<String>,
+    /// What the application keeps with it: an object, at most 8 KiB.
+    #[schema(value_type = Option<Object>)]
     metadata: Option<Opaque>,
 }
 
-#[derive(Serialize)]
+/// A group.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Group)]
 #[serde(rename_all = "camelCase")]
-struct GroupAnswer {
+pub(in crate::gateway) struct GroupAnswer {
+    /// The group.
     group_id: GroupId,
+    /// Its name.
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
+    /// What the application keeps with it.
+    #[schema(value_type = Option<Object>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<Opaque>,
+    /// When it was made. Not in the answer to a `PUT`.
     #[serde(skip_serializing_if = "Option::is_none")]
     created_at: Option<Timestamp>,
+    /// When it was last changed. Not in the answer to a `PUT`.
     #[serde(skip_serializing_if = "Option::is_none")]
     updated_at: Option<Timestamp>,
+    /// How many members it has; in the answer about one group alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     member_count: Option<u64>,
 }
@@ -50,34 +66,51 @@ impl GroupAnswer {
     }
 }
 
-#[derive(Serialize)]
+/// A page of the groups.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Groups {
+pub(in crate::gateway) struct Groups {
+    /// The groups, in the order of their ids.
     groups: Vec<GroupAnswer>,
+    /// Where the next page begins; missing on the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
 }
 
-#[derive(Deserialize, Default)]
-struct MemberBody {
+/// What a member is to be.
+#[derive(Deserialize, Default, ToSchema)]
+#[schema(as = MemberChange)]
+pub(in crate::gateway) struct MemberBody {
+    /// The role; missing: `member`.
+    #[schema(value_type = Option<MemberRole>)]
     role: Option<String>,
 }
 
-#[derive(Serialize)]
+/// A member of a group.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Member)]
 #[serde(rename_all = "camelCase")]
-struct MemberAnswer {
+pub(in crate::gateway) struct MemberAnswer {
+    /// The group; only in the answer to a `PUT`.
     #[serde(skip_serializing_if = "Option::is_none")]
     group_id: Option<GroupId>,
+    /// The user.
     user_id: UserId,
+    /// What they may do.
+    #[schema(value_type = MemberRole)]
     role: &'static str,
+    /// Since when. Not in the answer to a `PUT`.
     #[serde(skip_serializing_if = "Option::is_none")]
     added_at: Option<Timestamp>,
 }
 
-#[derive(Serialize)]
+/// A page of the members of a group.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Members {
+pub(in crate::gateway) struct Members {
+    /// The members, in the order of their ids.
     members: Vec<MemberAnswer>,
+    /// Where the next page begins; missing on the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
 }

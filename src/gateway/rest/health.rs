@@ -4,30 +4,54 @@ use std::time::Duration;
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{domain::Timestamp, gateway::Gateway};
 
 /// How long the database may take to answer a probe. Kubernetes gives up after a second or a few: it should hear why.
 const PING_PATIENCE: Duration = Duration::from_secs(2);
 
-#[derive(Serialize)]
+/// How a node stands.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Readiness<'a> {
+pub(in crate::gateway) struct Readiness<'a> {
+    /// It takes new clients.
     ready: bool,
+    /// This run of the node.
     node_id: &'a str,
+    /// Whether the database answers.
+    #[schema(value_type = UpDown)]
     database: &'static str,
+    /// Whether other nodes can be reached.
+    #[schema(value_type = UpDown)]
     bus: &'static str,
+    /// It is about to leave.
     draining: bool,
+    /// Sessions on it.
     sessions: usize,
+    /// Calls that it owns.
     calls: usize,
+    /// What it does without.
     degraded: Vec<Loss>,
 }
 
+/// Whether something is there.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[expect(dead_code, reason = "stands in the document for two words")]
+enum UpDown {
+    Up,
+    Down,
+}
+
 /// A dependency that the node does without.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Loss {
+    /// `redis`, `database`, …
     dependency: &'static str,
+    /// Since when.
     since: Timestamp,
+    /// What was seen first: `unreachable`, `refused`, `lost`, `silent`, `other_node`.
     fault: &'static str,
 }
 

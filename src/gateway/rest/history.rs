@@ -5,6 +5,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     calls::reader,
@@ -14,7 +15,10 @@ use super::{
 };
 use crate::{
     clock,
-    domain::{CallId, CallStatus, GroupId, Rejection, Timestamp, UserId},
+    domain::{
+        CallId, CallMode, CallStatus, CallType, DeviceId, EndReason, GroupId, ParticipantStatus, Rejection, Role,
+        Timestamp, UserId,
+    },
     gateway::{Gateway, auth::Claims},
     store::{Direction, HistoryEntry, HistoryOf, HistoryPage, HistoryParticipant, HistoryQuery, TimelineEvent, Viewer},
     wire::Refusal,
@@ -31,53 +35,103 @@ pub(super) fn json(body: &impl Serialize) -> HttpResponse {
     HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(body)
 }
 
+/// Whether the asker started a call.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[expect(dead_code, reason = "stands in the document for the words that the store gives")]
+enum CallDirection {
+    Incoming,
+    Outgoing,
+}
+
 /// A call of a list.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = HistoryCall)]
 #[serde(rename_all = "camelCase")]
 struct Entry<'a> {
+    /// The call.
     call_id: &'a CallId,
+    /// What the call is for.
+    #[schema(value_type = CallType)]
     #[serde(rename = "type")]
     call_type: &'a str,
+    /// How media flows.
+    #[schema(value_type = CallMode)]
     mode: &'a str,
+    /// Where the call stands.
+    #[schema(value_type = CallStatus)]
     status: &'a str,
+    /// Why it ended.
+    #[schema(value_type = Option<EndReason>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     end_reason: Option<&'a str>,
+    /// Who ended it; missing if it was the server.
+    #[schema(value_type = Option<UserId>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     ended_by: Option<&'a str>,
+    /// The group that the call is in.
+    #[schema(value_type = Option<GroupId>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     group_id: Option<&'a str>,
+    /// Who started it.
+    #[schema(value_type = UserId)]
     initiator_id: &'a str,
+    /// It began in a group, with several callees, or has grown past two.
     is_group: bool,
-    /// How the asker came to it; nothing if they did not.
+    /// `outgoing`: the asker started it, else `incoming`; missing where they had no part in it.
+    #[schema(value_type = Option<CallDirection>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     direction: Option<&'static str>,
+    /// The asker's own status is `missed`.
     missed: bool,
+    /// When it was started.
     created_at: Timestamp,
+    /// When the second person came in: what the duration counts from.
     #[serde(skip_serializing_if = "Option::is_none")]
     started_at: Option<Timestamp>,
+    /// When it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     ended_at: Option<Timestamp>,
+    /// Seconds from `startedAt` to the end, or to now.
     #[serde(skip_serializing_if = "Option::is_none")]
     duration_secs: Option<u64>,
+    /// The most people who were in it at once.
     peak_participants: u32,
+    /// Who has, or had, a part in it, the initiator first.
     participants: Vec<Part<'a>>,
 }
 
-#[derive(Serialize)]
+/// A participant of a call of a list.
+#[derive(Serialize, ToSchema)]
+#[schema(as = HistoryParticipant)]
 #[serde(rename_all = "camelCase")]
 struct Part<'a> {
+    /// The user.
+    #[schema(value_type = UserId)]
     user_id: &'a str,
+    /// What they may do to others.
+    #[schema(value_type = Role)]
     role: &'a str,
+    /// Where they stand.
+    #[schema(value_type = ParticipantStatus)]
     status: &'a str,
+    /// Their device that is in the call; kept after leaving.
+    #[schema(value_type = Option<DeviceId>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     device_id: Option<&'a str>,
+    /// When they came to the call.
     invited_at: Timestamp,
+    /// When their present or last stay began.
     #[serde(skip_serializing_if = "Option::is_none")]
     joined_at: Option<Timestamp>,
+    /// When it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     left_at: Option<Timestamp>,
+    /// Why they left.
+    #[schema(value_type = Option<EndReason>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     leave_reason: Option<&'a str>,
+    /// Seconds in the call, over all stays.
     duration_secs: u64,
 }
 
@@ -126,12 +180,17 @@ impl<'a> Part<'a> {
     }
 }
 
-#[derive(Serialize)]
+/// A page of a list of calls.
+#[derive(Serialize, ToSchema)]
+#[schema(as = HistoryPage)]
 #[serde(rename_all = "camelCase")]
-struct Page<'a> {
+pub(in crate::gateway) struct Page<'a> {
+    /// The calls, newest first.
     calls: Vec<Entry<'a>>,
+    /// Where the next page begins; missing on the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
+    /// How long the whole list is; there if it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     total: Option<u64>,
 }
@@ -212,26 +271,44 @@ pub(super) async fn readable(http: &HttpRequest, call: &str, gateway: &Gateway) 
     Ok(Readable { call, viewer: Viewer::Admin, admin: Some(claims) })
 }
 
-#[derive(Serialize)]
+/// An event of a timeline.
+#[derive(Serialize, ToSchema)]
+#[schema(as = TimelineEvent)]
 #[serde(rename_all = "camelCase")]
 struct Step<'a> {
+    /// Counts the events of the call from 1.
     seq: u64,
+    /// When it happened.
     at: Timestamp,
+    /// What happened: `created`, `ringing`, `accepted`, … More may come.
     kind: &'a str,
+    /// Whom it happened to.
+    #[schema(value_type = Option<UserId>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     user_id: Option<&'a str>,
+    /// Several it happened to at once.
+    #[schema(value_type = Option<Vec<UserId>>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     user_ids: Option<&'a [String]>,
+    /// The device it happened at.
+    #[schema(value_type = Option<DeviceId>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     device_id: Option<&'a str>,
+    /// Who caused it.
+    #[schema(value_type = Option<UserId>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     by: Option<&'a str>,
+    /// Why: an end reason, or the words of who declined.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
+    /// The status of the call that ended with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<&'a str>,
+    /// The node that decided it.
     node: &'a str,
+    /// In which epoch of owning the call.
     epoch: u64,
+    /// Milliseconds since the event before; 0 for the first.
     since_previous_ms: u64,
 }
 
@@ -255,19 +332,24 @@ impl<'a> Step<'a> {
     }
 }
 
+/// A page of the timeline of a call.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::gateway) struct Timeline<'a> {
+    /// The call.
+    call_id: &'a CallId,
+    /// What happened to it, in order.
+    events: Vec<Step<'a>>,
+    /// The `after` of the next page; missing on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_after: Option<u64>,
+}
+
 async fn timeline(
     http: HttpRequest,
     path: web::Path<String>,
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Refusal> {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Timeline<'a> {
-        call_id: &'a CallId,
-        events: Vec<Step<'a>>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        next_after: Option<u64>,
-    }
     let Readable { call, viewer, admin } = readable(&http, &path, &gateway).await?;
     let params = Params::of(&http)?;
     let after = params.number("after", 0, i64::MAX as u64)?.unwrap_or(0);
@@ -290,5 +372,5 @@ pub fn routes(config: &mut web::ServiceConfig) {
     config
         .service(web::resource("/calls").guard(actix_web::guard::Get()).route(web::get().to(list)))
         .service(web::resource("/calls/active").guard(actix_web::guard::Get()).route(web::get().to(active)))
-        .route("/calls/{callId}/timeline", web::get().to(timeline));
+        .service(web::resource("/calls/{callId}/timeline").route(web::get().to(timeline)));
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::calls::reader;
 use crate::{
@@ -16,10 +17,13 @@ use crate::{
 /// How long an answer may be kept at most, so that a change of the settings is seen.
 const MAX_KEPT: Duration = Duration::from_secs(300);
 
-#[derive(Serialize)]
+/// Servers for a user's peer connections.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct IceServers {
+pub(in crate::gateway) struct IceServers {
+    /// STUN and TURN servers.
     ice_servers: Vec<IceServer>,
+    /// `relay`: the client is to use relays only.
     #[serde(skip_serializing_if = "Option::is_none")]
     ice_transport_policy: Option<&'static str>,
     /// Until when an answer is the same.
@@ -45,5 +49,5 @@ async fn ice_servers(request: HttpRequest, gateway: web::Data<Gateway>) -> Resul
 
 /// `/ice-servers`, below `/api/v1`.
 pub fn routes(config: &mut web::ServiceConfig) {
-    config.route("/ice-servers", web::get().to(ice_servers));
+    config.service(web::resource("/ice-servers").route(web::get().to(ice_servers)));
 }

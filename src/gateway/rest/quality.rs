@@ -2,6 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     calls,
@@ -10,7 +11,7 @@ use super::{
 };
 use crate::{
     domain::{
-        CallId, Timestamp,
+        CallId, Timestamp, UserId,
         quality::{Score, rating, score_of_rating},
     },
     gateway::{Gateway, protocol::MAX_FRAME_BYTES},
@@ -18,51 +19,81 @@ use crate::{
     wire::Refusal,
 };
 
-#[derive(Serialize)]
+/// What participants have reported of a call.
+#[derive(Serialize, ToSchema)]
+#[schema(as = CallQuality)]
 #[serde(rename_all = "camelCase")]
-struct Quality<'a> {
+pub(in crate::gateway) struct Quality<'a> {
+    /// The call.
     call_id: &'a CallId,
-    /// That of the mean of the participants' ratings.
+    /// That of the mean of the participants' ratings; null: nobody has reported what says.
+    #[schema(required = true)]
     score: Option<Score>,
+    /// How many reports there are.
     reports: u64,
+    /// Those who have reported, in the order of their ids.
     participants: Vec<OfParticipant<'a>>,
 }
 
-#[derive(Serialize)]
+/// What one participant has reported.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ParticipantQuality)]
 #[serde(rename_all = "camelCase")]
 struct OfParticipant<'a> {
+    /// The user.
+    #[schema(value_type = UserId)]
     user_id: &'a str,
-    /// That of the means below.
+    /// That of the means below; null: nothing was reported that says.
+    #[schema(required = true)]
     score: Option<Score>,
+    /// How many reports there are.
     reports: u64,
+    /// Reports by their score.
     scores: Scores,
+    /// Jitter in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     jitter_ms: Option<Worst>,
+    /// Packets lost, in percent.
     #[serde(skip_serializing_if = "Option::is_none")]
     packet_loss_pct: Option<Worst>,
+    /// Round trip in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     round_trip_ms: Option<Worst>,
+    /// Bandwidth in kbit/s.
     #[serde(skip_serializing_if = "Option::is_none")]
     bandwidth_kbps: Option<Worst>,
+    /// Frames per second.
     #[serde(skip_serializing_if = "Option::is_none")]
     fps: Option<Worst>,
+    /// Media went by a TURN server, by at least one report.
     used_turn: bool,
+    /// When the first was measured.
     first_at: Timestamp,
+    /// When the last was measured.
     last_at: Timestamp,
 }
 
-#[derive(Serialize)]
+/// Reports by their score.
+#[derive(Serialize, ToSchema)]
+#[schema(as = QualityScores)]
 struct Scores {
+    /// Excellent ones.
     excellent: u64,
+    /// Good ones.
     good: u64,
+    /// Fair ones.
     fair: u64,
+    /// Poor ones.
     poor: u64,
 }
 
-/// See [`Spread`].
-#[derive(Serialize)]
+/// Of the reports that say: their mean, and the worst of them.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Spread)]
 struct Worst {
+    /// Their mean.
     mean: f64,
+    /// The worst of them.
     worst: f64,
 }
 

@@ -4,6 +4,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
@@ -25,35 +26,60 @@ use crate::{
 /// The longest name of a key, in characters.
 pub const MAX_NAME_CHARS: usize = 100;
 
-#[derive(Deserialize, Default)]
+/// A service key to be made.
+#[derive(Deserialize, Default, ToSchema)]
+#[schema(as = NewServiceKey)]
 #[serde(rename_all = "camelCase")]
-struct KeyBody {
+pub(in crate::gateway) struct KeyBody {
+    /// What it is for.
+    #[schema(
+        required = true,
+        nullable = false,
+        min_length = 1,
+        max_length = 100,
+        pattern = r"^[^\u0000]*[^\u0000\s][^\u0000]*$"
+    )]
     name: Option<String>,
+    /// Until when it is good: in the future; missing: until it is revoked.
     expires_at: Option<Timestamp>,
 }
 
-#[derive(Serialize)]
+/// A service key that was just made.
+#[derive(Serialize, ToSchema)]
+#[schema(as = MadeServiceKey)]
 #[serde(rename_all = "camelCase")]
-struct Made<'a> {
+pub(in crate::gateway) struct Made<'a> {
+    /// Names it.
     id: Uuid,
+    /// What it is for.
     name: &'a str,
-    /// This once.
+    /// The key itself, shown this once.
     key: &'a str,
+    /// When it was made.
     created_at: Timestamp,
+    /// Until when it is good.
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<Timestamp>,
 }
 
-#[derive(Serialize)]
+/// A service key, without the key itself.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ServiceKey)]
 #[serde(rename_all = "camelCase")]
 struct Known {
+    /// Names it.
     id: Uuid,
+    /// What it is for.
     name: String,
+    /// When it was made.
     created_at: Timestamp,
+    /// When it was last used, right to a minute or so.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_used_at: Option<Timestamp>,
+    /// Until when it is good.
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<Timestamp>,
+    /// Since when it is good no more.
     #[serde(skip_serializing_if = "Option::is_none")]
     revoked_at: Option<Timestamp>,
 }
@@ -65,10 +91,14 @@ impl From<ServiceKey> for Known {
     }
 }
 
-#[derive(Serialize)]
+/// A page of the service keys.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ServiceKeys)]
 #[serde(rename_all = "camelCase")]
-struct Keys {
+pub(in crate::gateway) struct Keys {
+    /// The keys, also such as are good no more.
     keys: Vec<Known>,
+    /// Where the next page begins; missing on the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
 }

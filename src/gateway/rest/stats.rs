@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{calls::reader, history::json, params::Params};
 use crate::{
@@ -22,31 +23,50 @@ const MAX_PERIOD_DAYS: u32 = 366;
 /// Hours that count as peaks, at most.
 const PEAKS: usize = 3;
 
-#[derive(Serialize, Debug, PartialEq)]
+/// A user's calls in a period, counted.
+#[derive(Serialize, Debug, PartialEq, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Stats {
+pub(in crate::gateway) struct Stats {
+    /// The beginning of the period.
     since: Timestamp,
+    /// Its end.
     until: Timestamp,
+    /// All calls.
     total: u64,
+    /// Those that have not ended.
     active: u64,
+    /// Those with the status `ended`.
     completed: u64,
+    /// Those with the status `failed`.
     failed: u64,
+    /// Those with the status `missed`.
     missed: u64,
+    /// Those with the status `declined`.
     declined: u64,
+    /// Those with the status `busy`.
     busy: u64,
+    /// Those with the status `cancelled`.
     cancelled: u64,
-    /// Completed of those that have ended; nothing where none has.
+    /// Completed of those that have ended, 0 to 1; null where none has.
+    #[schema(required = true)]
     success_rate: Option<f64>,
+    /// Seconds that people talked.
     total_duration_secs: u64,
+    /// The mean of calls in which somebody talked; null where there is none.
+    #[schema(required = true)]
     mean_duration_secs: Option<f64>,
-    /// Most calls first.
+    /// Up to three hours of the day with the most calls, most first.
     peak_hours: Vec<Peak>,
 }
 
-#[derive(Serialize, Debug, PartialEq)]
+/// An hour of the day.
+#[derive(Serialize, Debug, PartialEq, ToSchema)]
+#[schema(as = PeakHour)]
 struct Peak {
     /// 0 to 23, UTC.
+    #[schema(minimum = 0, maximum = 23)]
     hour: u8,
+    /// Calls that began in it.
     calls: u64,
 }
 

@@ -18,7 +18,7 @@ use crate::{
         limits::{Kind, retry_after},
         protocol::{ClientFrame, Hello},
     },
-    wire::{ErrorCode, Frame, Refusal, frame::Writer},
+    wire::{ErrorCode, Frame, Refusal, events::SessionWelcome, frame::Writer},
 };
 
 /// One try to attach a session.
@@ -147,24 +147,23 @@ impl Session {
         let Attempt { user, device, id, .. } = attempt;
         let (user, device, id) = (user.clone(), device.clone(), id.clone());
         Box::new(move |calls| {
-            let mut data = Writer::with_capacity(256);
-            data.raw("{\"sessionId\":").value(&session).field("userId", &user).field("deviceId", &device);
-            data.field("nodeId", &node).field("serverTime", &clock::now());
-            data.field("pingIntervalSecs", &ping_interval)
-                .field("mediaServer", &media_server)
-                .raw(",\"activeCalls\":[");
-            for (i, call) in calls.iter().enumerate() {
-                data.raw(if i > 0 { "," } else { "" }).raw(call.text());
-            }
-            data.raw("]}");
-            let data = data.done();
+            let data = SessionWelcome {
+                session_id: &session,
+                user_id: &user,
+                device_id: &device,
+                node_id: &node,
+                server_time: clock::now(),
+                ping_interval_secs: ping_interval,
+                media_server,
+                active_calls: calls,
+            };
             match id {
-                Some(id) => Frame::reply_ok(&id, data.text()),
-                None => {
-                    let mut out = Writer::with_capacity(data.len() + 48);
-                    out.raw("{\"event\":\"session:welcome\",\"data\":").raw(data.text()).raw("}");
-                    out.done()
+                Some(id) => {
+                    let mut out = Writer::with_capacity(256);
+                    out.value(&data);
+                    Frame::reply_ok(&id, out.done().text())
                 }
+                None => Frame::of(&data),
             }
         })
     }

@@ -62,8 +62,9 @@ pub struct Order {
 
 impl Order {
     /// Checks one event: per call `seq` strictly increases and `prev` is the last one seen, `sig` increases within an
-    /// epoch, nothing comes after the end.
+    /// epoch, nothing comes after the end. And it is what the AsyncAPI document says.
     fn observe(&mut self, event: &str, data: &Value) {
+        self.violations.extend(crate::documents::observed::undocumented(event, data));
         let Some(call) = data["callId"].as_str().or_else(|| data["call"]["callId"].as_str()) else { return };
         if event == "call:signal" {
             self.observe_signal(call, data);
