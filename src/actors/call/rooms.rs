@@ -33,6 +33,8 @@ const CLOSING_PATIENCE: Duration = Duration::from_secs(120);
 pub(super) struct Room {
     /// Opened by this actor, or closed by it; `None`: not known, or not any more.
     open: Option<bool>,
+    /// The call had business with a room while this actor lived, whatever its state says now.
+    concerned: bool,
     /// A request is under way: one at a time.
     asking: bool,
     failures: u32,
@@ -60,9 +62,8 @@ impl CallActor {
                 self.pass_on(&recorded.event);
             }
         }
-        if may_have_room(before) || may_have_room(&self.call) {
-            self.tend_room(ctx);
-        }
+        self.room.concerned |= may_have_room(before);
+        self.tend_room(ctx);
     }
 
     fn is_engaged(&self, user: &UserId) -> bool {
@@ -101,7 +102,8 @@ impl CallActor {
 
     /// Brings the room closer to what the state wants. Called whenever either may have changed; asks for one thing at a time.
     pub(super) fn tend_room(&mut self, ctx: &mut Context<Self>) {
-        if !self.node.media.is_configured() || !may_have_room(&self.call) {
+        self.room.concerned |= may_have_room(&self.call);
+        if !self.node.media.is_configured() || !self.room.concerned {
             return;
         }
         if self.call.status.is_final() {

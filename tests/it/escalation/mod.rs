@@ -69,10 +69,10 @@ pub async fn come_in(
     joined
 }
 
-/// Waits until LiveKit has a room of this name, or has none.
+/// Waits until LiveKit has a room of this name, or has none; for less time than its sweeper leaves it alone.
 pub async fn until_room(livekit: &Instance, call: &str, wanted: bool) {
     let media = livekit.media();
-    let deadline = Instant::now() + 2 * PATIENCE;
+    let deadline = Instant::now() + PATIENCE;
     loop {
         let rooms = media.rooms().await.unwrap_or_default();
         let answers = media.probe().await.is_ok();
