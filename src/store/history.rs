@@ -1,8 +1,8 @@
 //! Which calls a user or a group has had: lists, newest first, a page at a time.
 //!
 //! Owns the lists. Each is one statement (`history_sql.rs`) that walks an index from where the page before ended, so a
-//! page costs the same however long the history is, and calls that come meanwhile move nothing. A page with filters that
-//! is not full asks once more, where it stopped.
+//! page costs the same however long the history is, and calls that come meanwhile move nothing. With filters it looks at
+//! a bounded number of calls, some at a time, and says where it stopped.
 
 use diesel::{
     prelude::*,
@@ -13,7 +13,7 @@ use super::{
     Store, Viewer,
     connection::{Conn, with_conn},
     error::{Fault, StoreError},
-    history_sql::{MOST_LOOKED_AT, active},
+    history_sql::{LOOKED_AT_ONCE, MOST_LOOKED_AT, active},
     statement::Statement,
     types::{StoredTime, sql::DbTime, unsigned},
 };
@@ -228,26 +228,32 @@ impl Store {
         let (query, after) = (query.clone(), after.cloned());
         let page = move |conn: &mut Conn| {
             // One more than wanted says whether there are more.
-            let mut entries = load(query.page(after.as_ref(), limit.saturating_add(1), most), conn)?;
-            let more = entries.len() > limit;
-            entries.truncate(limit);
-            let last = entries.last().map(|entry| entry.place.clone());
-            if more {
-                return Ok(HistoryPage { entries, next: last });
-            }
-            if !query.is_filtered() {
-                return Ok(HistoryPage { entries, next: None });
-            }
-            let sql = query.last_looked_at(after.as_ref(), most);
-            let looked_at: Option<Last> = with_conn!(conn, |c| sql.get_result(c).optional()?);
-            let place = |row: Last| {
+            let wanted = limit.saturating_add(1);
+            let (mut entries, mut from, mut left) = (Vec::new(), after.clone(), most);
+            let next = loop {
+                let at_once = left.min(LOOKED_AT_ONCE);
+                entries.extend(load(query.page(from.as_ref(), wanted - entries.len(), at_once), conn)?);
+                let last = entries.get(..limit.min(entries.len())).and_then(<[HistoryEntry]>::last);
+                let last = last.map(|entry| entry.place.clone());
+                if entries.len() > limit {
+                    entries.truncate(limit);
+                    break last;
+                }
+                if !query.is_filtered() {
+                    break None;
+                }
+                let sql = query.last_looked_at(from.as_ref(), at_once);
+                let looked_at: Option<Last> = with_conn!(conn, |c| sql.get_result(c).optional()?);
+                let Some(row) = looked_at else { break None };
                 let call = CallId::new(row.call_id).map_err(|_| Fault::Unreadable("a call's id"))?;
-                Ok::<_, Fault>(Place { at: row.place.0, call })
+                // Calls that came in between have moved it up: never before what was found.
+                let key = |place: &Place| (place.at, place.call.clone());
+                from = [Some(Place { at: row.place.0, call }), last].into_iter().flatten().min_by_key(key);
+                left = left.saturating_sub(at_once);
+                if left == 0 {
+                    break from;
+                }
             };
-            let looked_at = looked_at.map(place).transpose()?;
-            // Calls that came in between have moved it up: never before what was answered.
-            let key = |place: &Place| (place.at, place.call.clone());
-            let next = looked_at.map(|place| [Some(place), last].into_iter().flatten().min_by_key(key)).unwrap_or(None);
             Ok(HistoryPage { entries, next })
         };
         self.read_as(viewer, page).await
@@ -298,7 +304,7 @@ impl Store {
     ) -> Result<Vec<String>, StoreError> {
         let (query, after) = (query.clone(), after.cloned());
         let explain = move |conn: &mut Conn| {
-            let sql = if counted { query.count() } else { query.page(after.as_ref(), limit, MOST_LOOKED_AT) };
+            let sql = if counted { query.count() } else { query.page(after.as_ref(), limit, LOOKED_AT_ONCE) };
             sql.explain(conn)
         };
         self.read_as(viewer, explain).await

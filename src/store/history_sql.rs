@@ -13,8 +13,12 @@ use crate::domain::UserId;
 const MOST_ACTIVE: usize = 100;
 
 /// Rows of an index that one page with filters looks at, at most. Larger: a filter that hardly any call meets holds a
-/// connection for longer (some 3 µs a row and filter); smaller: such lists take more pages, most of them empty.
-pub const MOST_LOOKED_AT: usize = 5000;
+/// connection for longer (some 10 µs a row); smaller: such lists take more pages, most of them empty.
+pub const MOST_LOOKED_AT: usize = 2048;
+
+/// How many of them one statement looks at. More, and PostgreSQL plans to read and sort all that a user has, or the whole
+/// table, where a walk along the index finds a page at its beginning; fewer are more statements.
+pub(super) const LOOKED_AT_ONCE: usize = 128;
 
 /// Of the participants `p`: not those who were rung as one of a group and never came, and belong to the group no more.
 /// Who took part keeps what they took part in; who was asked in by name (later than the call began) was meant themselves.
@@ -161,7 +165,7 @@ impl HistoryQuery {
         page.number(as_limit(limit)).sql(WITH_PEOPLE)
     }
 
-    /// The last row that a page with filters looks at, if there are that many.
+    /// The last row that a statement with filters looks at, if there are that many.
     pub(super) fn last_looked_at(&self, after: Option<&Place>, most: usize) -> Statement {
         let (walk, _) = self.walk();
         let sql = self.rows(walk.place, after).sql(walk.order).sql(" LIMIT 1 OFFSET ");

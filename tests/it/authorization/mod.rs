@@ -57,7 +57,7 @@ call:escalate    media_unavailable media_unavailable media_unavailable media_una
 recording:start  media_unavailable media_unavailable media_unavailable media_unavailable media_unavailable media_unavailable media_unavailable media_unavailable media_unavailable media_unavailable media_unavailable unauthenticated
 recording:stop   media_unavailable media_unavailable media_unavailable media_unavailable media_unavailable media_unavailable media_unavailable media_unavailable media_unavailable media_unavailable media_unavailable unauthenticated
 presence:get     ok                ok                ok                ok                ok                ok                ok                ok                ok                ok                ok                unauthenticated
-session:hello    wrong_state       wrong_state       wrong_state       wrong_state       wrong_state       wrong_state       wrong_state       wrong_state       wrong_state       wrong_state       wrong_state       unauthenticated
+session:hello    ok                ok                ok                ok                ok                ok                ok                ok                ok                ok                ok                unauthenticated
 session:refresh  ok                ok                ok                ok                ok                ok                ok                ok                ok                ok                ok                unauthenticated
 ";
 

@@ -18,7 +18,7 @@ use crate::support::{
 };
 
 /// Requests of a kind that are counted together; what is made less than half as often is not theirs.
-const TIMES: usize = 20;
+const TIMES: usize = 10;
 
 /// Calls that a stranger, hank, has nothing to do with, and those who are in them. `owner` is the node of the calls.
 pub struct Scene {

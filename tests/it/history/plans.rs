@@ -87,6 +87,9 @@ fn scan(plan: &[String]) -> Option<&String> {
         let scans = scans || line.strip_prefix("SCAN ").is_some_and(|name| name != "g" && !looked_at(name));
         // It skips from one value of a column to the next: through all of them.
         let scans = scans || line.contains("(ANY(");
+        // By its second column alone an index is read whole.
+        let second = plan.get(at + 1).is_some_and(|next| next.contains("Index Cond: (user_id"));
+        let scans = scans || second && line.contains("participants_pkey");
         // What PostgreSQL walks without a condition it reads whole, index or not.
         let walks = line.contains(" Scan") && !line.contains(" Heap ") && line.contains("Index");
         let free = walks && !plan.get(at + 1).is_some_and(|next| next.contains("Cond"));
