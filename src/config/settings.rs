@@ -16,6 +16,8 @@ pub struct Settings {
     pub database: Database,
     /// The same database by the role that owns its tables, for migrations; `None`: by the role that serves.
     pub migration_url: Option<Secret>,
+    /// Whether a starting node migrates the database, rather than refuse one that is not migrated.
+    pub migrate: bool,
     /// Connections that serve calls (PostgreSQL), besides those for leases and locks.
     pub db_connections: u32,
     /// The bus of a cluster; `None`: a single node, in-process.
@@ -34,6 +36,8 @@ pub struct Settings {
     pub ring_timeout: Duration,
     /// How long an accepted call may take to connect.
     pub connect_timeout: Duration,
+    /// How long a move to the media server may take.
+    pub escalation_timeout: Duration,
     /// How long a participant without a connection stays in the call.
     pub reconnect_grace: Duration,
     /// What happens to a call for somebody who is in one.

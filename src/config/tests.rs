@@ -46,7 +46,7 @@ fn the_defaults_are_good_and_as_documented() {
     assert_eq!((settings.busy_policy, settings.max_participants), (BusyPolicy::Reject, 100));
     assert_eq!(settings.max_call, Some(Duration::from_secs(86_400)));
     assert_eq!(settings.sweep_interval, Duration::from_secs(15));
-    assert_eq!((settings.workers, settings.db_connections), (1, 8));
+    assert_eq!((settings.workers, settings.db_connections, settings.migrate), (1, 8, true));
     assert_eq!(settings.rate_limits, Some(Rules::default()));
     assert_eq!((settings.trusted_proxies, settings.hsts), (TrustedProxies::default(), Hsts::Auto));
     assert!(!settings.dev && settings.warnings.is_empty() && !settings.auth.has_key());
@@ -80,6 +80,7 @@ fn a_number_outside_its_bounds_is_refused_with_its_name_and_the_bounds() {
     for (flag, name, least, most) in [
         ("ring-timeout-secs", "CARILLON_RING_TIMEOUT_SECS", 1, 600),
         ("connect-timeout-secs", "CARILLON_CONNECT_TIMEOUT_SECS", 1, 600),
+        ("escalation-timeout-secs", "CARILLON_ESCALATION_TIMEOUT_SECS", 1, 600),
         ("reconnect-grace-secs", "CARILLON_RECONNECT_GRACE_SECS", 0, 300),
         ("node-lease-secs", "CARILLON_NODE_LEASE_SECS", 2, 60),
         ("ping-interval-secs", "CARILLON_PING_INTERVAL_SECS", 1, 120),
@@ -149,7 +150,8 @@ fn addresses_are_judged() {
 #[test]
 fn the_database_is_postgres_or_a_file_and_redis_needs_postgres() {
     let database = |url: &str| settings(&["--database-url", url]);
-    for good in ["postgres://u:p@h:5432/d?sslmode=require", "postgresql://h/d"] {
+    let checked = "postgres://h/d?sslmode=verify-full&sslrootcert=/etc/ca.pem";
+    for good in ["postgres://u:p@h:5432/d?sslmode=require", "postgresql://h/d", checked] {
         assert!(matches!(database(good).unwrap().database, Database::Postgres(_)), "{good}");
     }
     for (good, file) in
@@ -163,6 +165,15 @@ fn the_database_is_postgres_or_a_file_and_redis_needs_postgres() {
     for wrong in ["", "mysql://canary@h/d", "postgres://u:canary@h:port/d", "sqlite:", "sqlite::memory:", "a.db"] {
         let said = refusal(&["--database-url", wrong]);
         assert!(said.starts_with("DATABASE_URL (--database-url)") && !said.contains("canary"), "{said}");
+    }
+    let migrating = |url: &str, database: &str| refusal(&["--migration-database-url", url, "--database-url", database]);
+    for good in ["", "postgres://owner:p@h/d", checked] {
+        assert!(migrating(good, "postgres://h/d").ends_with("was accepted"), "{good}");
+    }
+    for (wrong, database) in [("sqlite:canary.db", "postgres://h/d"), ("postgres://u:canary@h/d", "sqlite:a.db")] {
+        let said = migrating(wrong, database);
+        let named = "CARILLON_MIGRATION_DATABASE_URL (--migration-database-url)";
+        assert!(said.starts_with(named) && !said.contains("canary"), "{said}");
     }
     let redis = |url: &str, database: &str| refusal(&["--redis-url", url, "--database-url", database]);
     assert!(redis("redis://h", "postgres://h/d").ends_with("was accepted"));

@@ -53,6 +53,7 @@ impl RawSettings {
             database,
             migration_url,
             db_connections: check.number("CARILLON_DB_CONNECTIONS", &store.db_connections, 1..=128) as u32,
+            migrate: check.one_of("CARILLON_MIGRATE", &store.migrate, &[("auto", true), ("off", false)]),
             redis_url,
             cluster: check.name("CARILLON_CLUSTER", &store.cluster, "._-"),
             node_name: given(node.node_id).map(|name| check.name("CARILLON_NODE_ID", &name, "._~:@=+-")),
@@ -69,6 +70,11 @@ impl RawSettings {
             allowed_origins: check.origins(node.allowed_origins),
             ring_timeout: check.seconds("CARILLON_RING_TIMEOUT_SECS", &call.ring_timeout_secs, 1..=600),
             connect_timeout: check.seconds("CARILLON_CONNECT_TIMEOUT_SECS", &call.connect_timeout_secs, 1..=600),
+            escalation_timeout: check.seconds(
+                "CARILLON_ESCALATION_TIMEOUT_SECS",
+                &call.escalation_timeout_secs,
+                1..=600,
+            ),
             reconnect_grace: check.seconds("CARILLON_RECONNECT_GRACE_SECS", &call.reconnect_grace_secs, 0..=300),
             busy_policy: check.one_of(
                 "CARILLON_BUSY_POLICY",
@@ -128,6 +134,17 @@ fn given_secret(value: Option<Secret>) -> Option<Secret> {
 fn shown(value: &str) -> String {
     let short: String = value.chars().take(MAX_SHOWN_CHARS).collect();
     format!("{short:?}{}", if short.len() < value.len() { "…" } else { "" })
+}
+
+/// Whether it is the address of a PostgreSQL. Those options of libpq that the store itself understands are passed over.
+fn is_postgres(url: &str) -> bool {
+    let (base, query) = url.split_once('?').unwrap_or((url, ""));
+    let ours = |pair: &&str| {
+        pair.starts_with("sslrootcert=") || matches!(*pair, "sslmode=verify-ca" | "sslmode=verify-full" | "")
+    };
+    let rest: Vec<&str> = query.split('&').filter(|pair| !ours(pair)).collect();
+    let named = base.starts_with("postgres://") || base.starts_with("postgresql://");
+    named && format!("{base}?{}", rest.join("&")).parse::<tokio_postgres::Config>().is_ok()
 }
 
 /// The flag of a setting.
@@ -222,8 +239,7 @@ impl Check {
             }
             return Database::Sqlite(PathBuf::from(path));
         }
-        let named = url.starts_with("postgres://") || url.starts_with("postgresql://");
-        if !named || url.parse::<tokio_postgres::Config>().is_err() {
+        if !is_postgres(url) {
             self.wrong(
                 "DATABASE_URL",
                 "is neither postgres://user:password@host/name nor sqlite:PATH (its value is \
@@ -237,10 +253,9 @@ impl Check {
         const NAME: &str = "CARILLON_MIGRATION_DATABASE_URL";
         let value = value?;
         let url = value.reveal().trim();
-        let named = url.starts_with("postgres://") || url.starts_with("postgresql://");
-        match (url.parse::<tokio_postgres::Config>(), database) {
-            (Ok(_), Database::Postgres(_)) if named => {}
-            (_, Database::Sqlite(_)) => self.wrong(NAME, "is set, but DATABASE_URL is not PostgreSQL"),
+        match database {
+            Database::Postgres(_) if is_postgres(url) => {}
+            Database::Sqlite(_) => self.wrong(NAME, "is set, but DATABASE_URL is not PostgreSQL"),
             _ => self.wrong(
                 NAME,
                 "is not postgres://user:password@host/name (its value is not shown: it may hold a password)",

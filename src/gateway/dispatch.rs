@@ -14,13 +14,13 @@ use super::{
 };
 use crate::{
     actors::{
-        Answer, Caller,
+        Answer, Ask, Caller,
         keyed::CommandKey,
         messages::{Receipt, SignalRequest},
         start::StartRequest,
     },
     domain::{CallId, CallMode, CallType, Start, UserId},
-    wire::{ErrorCode, Frame, Refusal, frame::Writer},
+    wire::{CallView, ErrorCode, Frame, Refusal, frame::Writer},
 };
 
 type Outcome = Result<Answer, Refusal>;
@@ -31,12 +31,14 @@ pub enum Pending {
         answer: BoxFuture<'static, Outcome>,
         reply: ReplyShape,
         who: Who,
+        keyed: Option<Caller>,
     },
     /// A call is begun; `call` is the id asked for.
     Begun {
         answer: oneshot::Receiver<Outcome>,
         call: CallId,
         who: Who,
+        keyed: Option<Caller>,
     },
     /// Changes nothing, so it is done anew each time; only the use of its key is noted.
     Looked {
@@ -63,8 +65,8 @@ pub fn send(gateway: &Gateway, request: Request, caller: Caller, key: Option<Com
             Ok(Pending::Looked { answer: gateway.node.ask_for(&call, caller, ask), noted, who })
         }
         Request::Call { call, ask, reply } => {
-            let who = Who::of(&caller);
-            Ok(Pending::Asked { answer: gateway.node.ask_once(&call, caller, ask, key), reply, who })
+            let (who, keyed) = (Who::of(&caller), key.map(|_| caller.clone()));
+            Ok(Pending::Asked { answer: gateway.node.ask_once(&call, caller, ask, key), reply, who, keyed })
         }
         Request::Start(data) => begin(gateway, *data, caller, key),
         Request::Presence { users } => Ok(Pending::Presence { users }),
@@ -79,7 +81,7 @@ fn begin(gateway: &Gateway, data: StartData, caller: Caller, key: Option<Command
     let own_id = data.call_id.is_some() || key.is_some();
     let ring_timeout = data.ring_timeout();
     let made = || key.map_or_else(|| CallId::new(uuid::Uuid::now_v7().to_string()).ok(), |key| key.call());
-    let who = Who::of(&caller);
+    let (who, keyed) = (Who::of(&caller), key.map(|_| caller.clone()));
     let call = data.call_id.or_else(made).ok_or_else(|| Refusal::invalid("callId"))?;
     let request = StartRequest {
         start: Start {
@@ -100,7 +102,7 @@ fn begin(gateway: &Gateway, data: StartData, caller: Caller, key: Option<Command
         caller,
         key,
     };
-    Ok(Pending::Begun { answer: gateway.node.start_call_for(request), call, who })
+    Ok(Pending::Begun { answer: gateway.node.start_call_for(request), call, who, keyed })
 }
 
 /// Sends a signal; its outcome goes to the receipt.
@@ -122,10 +124,13 @@ impl Pending {
     /// The data of the reply, once it is there.
     pub async fn reply(self, gateway: &Gateway) -> Result<Frame, Refusal> {
         match self {
-            Self::Asked { answer, reply, who } => Ok(shape(gateway, reply, &answer.await?, &who)),
-            Self::Begun { answer, who, .. } => {
+            Self::Asked { answer, reply: ReplyShape::CallAndMedia, who, keyed } => {
+                Ok(with_media(gateway, &answer.await?, &who, keyed).await)
+            }
+            Self::Asked { answer, reply, who, .. } => Ok(shape(gateway, reply, &answer.await?, &who)),
+            Self::Begun { answer, who, keyed, .. } => {
                 let answer = answer.await.map_err(|_| Refusal::unavailable("the node is stopping"))??;
-                Ok(with_media(gateway, &answer, &who))
+                Ok(with_media(gateway, &answer, &who, keyed).await)
             }
             Self::Looked { answer, noted, who } => {
                 let media = match answer.await? {
@@ -158,14 +163,29 @@ fn no_media_server() -> Refusal {
     Refusal::new(ErrorCode::MediaUnavailable, "no media server is configured")
 }
 
-fn with_media(gateway: &Gateway, answer: &Answer, who: &Who) -> Frame {
+/// `keyed`: the answer may be one on record, and its asker no more in the call that they came into then.
+async fn with_media(gateway: &Gateway, answer: &Answer, who: &Who, keyed: Option<Caller>) -> Frame {
     let mut out = Writer::with_capacity(1024);
     match answer {
-        Answer::Call(call) => out.raw("{\"call\":").raw(call.text()).field("media", &gateway.media(who, call)).raw("}"),
+        Answer::Call(call) => {
+            let media = match keyed.filter(|_| CallView::may_have_room(call)) {
+                None => gateway.media(who, call),
+                Some(caller) => match standing_now(gateway, call, caller).await {
+                    Ok(Answer::Call(now)) => gateway.media(who, &now),
+                    _ => gateway.peer_media(who).of_mode(CallMode::Sfu),
+                },
+            };
+            out.raw("{\"call\":").raw(call.text()).field("media", &media).raw("}")
+        }
         Answer::Lobby => out.raw("{\"lobby\":true}"),
         _ => out.raw("{}"),
     };
     out.done()
+}
+
+async fn standing_now(gateway: &Gateway, call: &Frame, caller: Caller) -> Outcome {
+    let call = CallView::read(call)?.call_id;
+    gateway.node.ask(&call, caller, Ask::Get).await
 }
 
 /// The data of a reply.
@@ -175,7 +195,6 @@ fn shape(gateway: &Gateway, reply: ReplyShape, answer: &Answer, who: &Who) -> Fr
         (ReplyShape::Call, Answer::Call(call)) => {
             out.raw("{\"call\":").raw(call.text()).raw("}");
         }
-        (ReplyShape::CallAndMedia, answer) => return with_media(gateway, answer, who),
         (ReplyShape::Events, Answer::Missed(missed)) => {
             out.raw("{\"events\":[");
             for (i, frame) in missed.for_device(&gateway.node, &who.user, &who.device).iter().enumerate() {

@@ -19,8 +19,8 @@ pub const MOST_LOOKED_AT: usize = 5000;
 /// Of the participants `p`: not those who were rung as one of a group and never came, and belong to the group no more.
 /// Who took part keeps what they took part in; who was asked in by name (later than the call began) was meant themselves.
 pub(super) const STILL_THEIRS: &str = " AND (p.joined_at IS NOT NULL OR (SELECT c.group_id FROM calls c \
-    WHERE c.id = p.call_id AND c.created_at = p.invited_at) IS NULL OR (SELECT m.role FROM calls c JOIN group_members m \
-    ON m.group_id = c.group_id WHERE c.id = p.call_id AND m.user_id = p.user_id) IS NOT NULL)";
+    WHERE c.id = p.call_id AND c.created_at = p.invited_at) IS NULL OR (SELECT m.role FROM group_members m \
+    WHERE m.user_id = p.user_id AND m.group_id = (SELECT c.group_id FROM calls c WHERE c.id = p.call_id)) IS NOT NULL)";
 
 /// The calls of `page` with all their participants.
 const WITH_PEOPLE: &str = ") SELECT g.place, c.id, c.call_type, c.mode, c.status AS call_status, c.end_reason, \

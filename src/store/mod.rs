@@ -76,7 +76,7 @@ pub use health::Health;
 pub use history::{Direction, HistoryEntry, HistoryOf, HistoryPage, HistoryParticipant, HistoryQuery, Place};
 pub use history_sql::MOST_LOOKED_AT;
 pub use livekit_events::{BATCH_ROOMS, CallFate};
-pub use migrate::migrate;
+pub use migrate::{is_migrated, migrate};
 pub use nodes::{LiveNode, NodeInfo};
 pub use open_calls::OpenCall;
 pub use positions::{BATCH_POSITIONS, Position};

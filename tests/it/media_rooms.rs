@@ -281,3 +281,63 @@ async fn a_real_webhook_about_the_room_of_a_call_that_is_over_closes_it() {
     let said: Vec<Value> = cluster.node(0).logged("the room of a call that is over is closed");
     assert_eq!(said.len(), 1, "{said:?}");
 }
+
+/// Comes into the room once it is open.
+async fn join_soon(livekit: &Instance, token: &str) -> Joined {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match Joined::join(livekit, token).await {
+            Ok(joined) => return joined,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// The token in a reply about a call on the media server.
+fn token_of(cluster: &TestCluster, livekit: &Instance, call: &str, reply: &Value) -> String {
+    let media = &reply["media"];
+    assert_eq!((&media["mode"], &media["room"]), (&json!("sfu"), &json!(call)), "{media}");
+    assert_eq!(media["url"], json!(livekit.url()), "where browsers reach it");
+    assert!(media["expiresAt"].is_string() && media["iceServers"].is_array(), "{media}");
+    let token = media["token"].as_str().expect("a token").to_owned();
+    cluster.realm().canaries.forbid_token(&token);
+    token
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_in_a_call_on_the_media_server_has_a_token_and_who_has_left_is_put_out_even_without_webhooks() {
+    let Some(program) = livekit::program() else { return };
+    let livekit = Instance::start(program).await;
+    let settings = TestCluster::embedded().with_livekit(&livekit);
+    // People who send no media do not become connected: the call is not to end for that.
+    let cluster = settings.set("CARILLON_CONNECT_TIMEOUT_SECS", 1).start().await;
+    let (alice, bob) = (cluster.connect(0, "alice", "phone").await, cluster.connect(0, "bob", "phone").await);
+    let begun = alice.must("call:start", json!({"calleeIds": ["bob"], "mode": "sfu", "type": "video"})).await;
+    let call = crate::support::moves::id_of(&begun);
+    let alices = token_of(&cluster, &livekit, &call, &begun);
+    bob.expect_of("call:incoming", &call).await;
+    assert_eq!(bob.refused("call:token", json!({"callId": call})).await.code, "not_participant", "only rung");
+    let bobs = token_of(&cluster, &livekit, &call, &bob.act("call:accept", &call).await);
+    token_of(&cluster, &livekit, &call, &bob.act("call:token", &call).await);
+    assert!(alices != bobs);
+
+    let (alice_there, bob_there) = (join_soon(&livekit, &alices).await, join_soon(&livekit, &bobs).await);
+    let media = livekit.media();
+    let present = until_present(&media, &call, |present| present.len() == 2).await;
+    let mut identities: Vec<_> = present.iter().map(|one| one.identity.as_str()).collect();
+    identities.sort_unstable();
+    assert_eq!(identities, ["alice#phone", "bob#phone"]);
+
+    alice.must("call:invite", json!({"callId": call, "userIds": ["carol"]})).await;
+    alice.must("call:kick", json!({"callId": call, "userId": "bob"})).await;
+    assert!(bob_there.closed(PATIENCE).await, "put out by the kick");
+    let again = Joined::join(&livekit, &bobs).await.expect("livekit knows of no kick");
+    assert!(again.closed(PATIENCE).await, "put out by the owner's look: nothing was told by webhook");
+    until_present(&media, &call, |present| present.len() == 1 && present[0].user.as_str() == "alice").await;
+
+    alice.act("call:end", &call).await;
+    alice.expect_of("call:ended", &call).await;
+    assert!(alice_there.closed(PATIENCE).await, "the room ends with the call");
+    assert!(!has_room(&media, &call).await);
+}

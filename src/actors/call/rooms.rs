@@ -6,13 +6,14 @@
 //! them, and what comes of one is a command like any other. Never acts without owning the call, nor takes "could not ask"
 //! for "not there". Survives lost webhooks: it looks who is in the room every few seconds, and more seldom once all are.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::{ActorFutureExt, AsyncContext, Context, SpawnHandle, WrapFuture};
 
 use super::{CallActor, Job};
 use crate::{
     actors::{NodeHandle, media_facts::strangers},
+    clock,
     domain::{Call, CallId, CallMode, CallStatus, Command, DeviceId, Event, ParticipantStatus, Recorded, UserId},
     media::{MediaError, Permissions, RoomParticipant},
 };
@@ -35,7 +36,8 @@ pub(super) struct Room {
     /// A request is under way: one at a time.
     asking: bool,
     failures: u32,
-    timer: Option<SpawnHandle>,
+    /// The next look, and when.
+    timer: Option<(Instant, SpawnHandle)>,
 }
 
 /// The call has, or had at some time, business with a room.
@@ -117,7 +119,13 @@ impl CallActor {
             return self.look_in(TRY_AGAIN, ctx);
         }
         match (self.call.needs_room(), self.room.open) {
-            (true, Some(true)) => self.look_in(self.until_next_look(), ctx),
+            (true, Some(true)) => {
+                // What happens often must not put the look off for ever.
+                let wait = self.until_next_look();
+                if self.room.timer.as_ref().is_none_or(|(due, _)| clock::monotonic() + wait < *due) {
+                    self.look_in(wait, ctx);
+                }
+            }
             (true, _) => self.open_room(ctx),
             (false, Some(false)) => self.stop_looking(ctx),
             (false, _) => self.close_room(ctx),
@@ -136,7 +144,7 @@ impl CallActor {
     }
 
     fn stop_looking(&mut self, ctx: &mut Context<Self>) {
-        if let Some(timer) = self.room.timer.take() {
+        if let Some((_, timer)) = self.room.timer.take() {
             ctx.cancel_future(timer);
         }
     }
@@ -144,14 +152,15 @@ impl CallActor {
     fn look_in(&mut self, wait: Duration, ctx: &mut Context<Self>) {
         self.stop_looking(ctx);
         let wait = wait.mul_f64(rand::random_range(0.8..1.2));
-        self.room.timer = Some(ctx.run_later(wait, |actor, ctx| {
+        let timer = ctx.run_later(wait, |actor, ctx| {
             actor.room.timer = None;
             if actor.room.open == Some(true) && actor.call.needs_room() && !actor.room.asking {
                 actor.look_into_room(ctx);
             } else {
                 actor.tend_room(ctx);
             }
-        }));
+        });
+        self.room.timer = Some((clock::monotonic() + wait, timer));
     }
 
     fn open_room(&mut self, ctx: &mut Context<Self>) {
@@ -161,6 +170,11 @@ impl CallActor {
         ctx.spawn(opening.into_actor(self).map(|outcome, actor, ctx| {
             actor.room.asking = false;
             match outcome {
+                Ok(()) if !actor.call.needs_room() => {
+                    // It was opened too late, perhaps after it was closed.
+                    actor.room.open = None;
+                    actor.tend_room(ctx);
+                }
                 Ok(()) => {
                     actor.room.failures = 0;
                     actor.room.open = Some(true);
@@ -260,12 +274,12 @@ fn note(call: &CallId, user: &UserId, what: &'static str, outcome: Result<(), Me
 
 /// Closes the room of a call that has ended. The call stays ended, so nothing can want the room again.
 async fn close_for_good(node: NodeHandle, call: CallId) {
-    let begun = crate::clock::monotonic();
+    let begun = clock::monotonic();
     let mut wait = TRY_AGAIN;
     loop {
         match node.media.close_room(&call).await {
             Ok(()) => return,
-            Err(MediaError::Unavailable) if crate::clock::monotonic().duration_since(begun) < CLOSING_PATIENCE => {}
+            Err(MediaError::Unavailable) if clock::monotonic().duration_since(begun) < CLOSING_PATIENCE => {}
             Err(error) => {
                 tracing::warn!(call.id = %call, %error, "room not closed; it is left to be swept");
                 return;

@@ -91,8 +91,9 @@ async fn list(
         return Err(Refusal::invalid("a filter must not hold NUL"));
     }
     let filter = AuditFilter { actor, action, since, until, before };
-    service.reads(&gateway, Read::Audit, "log").await?;
     let found = gateway.node.store.audit_entries(&filter, limit + 1).await?;
+    // After it: a first page would else begin with its own reading.
+    service.reads(&gateway, Read::Audit, "log").await?;
     let (entries, next_cursor) = page(found, limit, |entry| entry.id.to_string());
     Ok(service.json(StatusCode::OK, &Entries { entries: entries.into_iter().map(Entry::from).collect(), next_cursor }))
 }

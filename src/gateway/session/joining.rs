@@ -150,7 +150,9 @@ impl Session {
             let mut data = Writer::with_capacity(256);
             data.raw("{\"sessionId\":").value(&session).field("userId", &user).field("deviceId", &device);
             data.field("nodeId", &node).field("serverTime", &clock::now());
-            data.field("pingIntervalSecs", &ping_interval).field("mediaServer", &media_server).raw(",\"activeCalls\":[");
+            data.field("pingIntervalSecs", &ping_interval)
+                .field("mediaServer", &media_server)
+                .raw(",\"activeCalls\":[");
             for (i, call) in calls.iter().enumerate() {
                 data.raw(if i > 0 { "," } else { "" }).raw(call.text());
             }

@@ -10,7 +10,7 @@ use super::unseen::{Scene, asked_by_rest, asked_by_socket};
 use crate::support::Connect;
 
 /// Enough for a 99th percentile that is not the worst one.
-const TIMES: usize = 600;
+const TIMES: usize = 300;
 
 fn at(sorted: &[Duration], part: usize) -> f64 {
     sorted[(sorted.len() - 1) * part / 100].as_secs_f64() * 1000.0

@@ -125,9 +125,11 @@ async fn routes_there_are() -> BTreeSet<String> {
                     continue;
                 }
                 let asked = test::TestRequest::with_uri(&concrete).method(method.clone()).to_request();
-                let status = test::call_service(&app, asked).await.status().as_u16();
+                let answer = test::call_service(&app, asked).await;
+                // Of a route that is not there by this method, but whose last word is taken for an action.
+                let other = !path.contains("{action}") && answer.request().match_info().get("action").is_some();
                 // A handler that was reached finds nothing of what it needs, and says 500.
-                if !matches!(status, 404 | 405) {
+                if !other && !matches!(answer.status().as_u16(), 404 | 405) {
                     found.insert(format!("{method}:{path}"));
                 }
             }

@@ -80,6 +80,14 @@ pub fn seed(backend: &Backend, calls: usize) {
             numbers(calls),
         ));
     }
+    // A group with members enough that nobody would look for one of them by reading all.
+    let beginning = time("0");
+    backend.execute(&format!(
+        "INSERT INTO groups (id, created_at, updated_at) VALUES ('big', {beginning}, {beginning}); \
+         INSERT INTO group_members (group_id, user_id, role, added_at) SELECT 'big', 'a' || n, 'member', {beginning} \
+         FROM {}",
+        numbers(5000),
+    ));
     let kept = format!("(n * {KEPT_IN_FULL})");
     let kept_id = id.replace('n', &kept);
     backend.execute(&format!(

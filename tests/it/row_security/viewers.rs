@@ -164,8 +164,7 @@ fn a_pooled_connection_keeps_nothing_of_the_user_it_served() {
         let alice = Viewer::from(&user("alice"));
         let nobody = async || {
             let who = store.probe(None, WHO).await.unwrap().remove(0);
-            let pid = who.strip_prefix(",,0,").unwrap_or_else(|| panic!("somebody is left: {who}")).to_owned();
-            pid
+            who.strip_prefix(",,0,").unwrap_or_else(|| panic!("somebody is left: {who}")).to_owned()
         };
         let first = nobody().await;
         let as_alice = store.probe(Some(&alice), WHO).await.unwrap().remove(0);

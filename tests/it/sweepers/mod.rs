@@ -26,8 +26,8 @@ const NO_TIMERS: (&str, &str) = ("FAILPOINTS", "call-arm-timer=return");
 
 /// What `carillon sweep` printed, and how it ended.
 #[derive(Debug)]
-struct Swept {
-    code: i32,
+pub struct Swept {
+    pub code: i32,
     /// The actions.
     lines: Vec<String>,
     summary: String,
@@ -35,13 +35,13 @@ struct Swept {
 }
 
 impl Swept {
-    fn ended(&self, outcome: &str) -> bool {
+    pub fn ended(&self, outcome: &str) -> bool {
         self.summary.contains(&format!(": {outcome}"))
     }
 }
 
 /// `carillon sweep` beside the cluster.
-async fn carillon_sweep(cluster: &TestCluster, arguments: &[&str]) -> Swept {
+pub async fn carillon_sweep(cluster: &TestCluster, arguments: &[&str]) -> Swept {
     let arguments: Vec<&str> = std::iter::once("sweep").chain(arguments.iter().copied()).collect();
     let mut command = command(&arguments, cluster.settings());
     let output = tokio::task::spawn_blocking(move || command.output().expect("run carillon sweep")).await.unwrap();
