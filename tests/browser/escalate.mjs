@@ -64,6 +64,14 @@ await scenario("escalate", async (stage) => {
   await bob.click("screen");
   for (const tab of [alice, carol]) await tab.seesNot("screen-tile");
 
+  stage.step("a call that is recorded says so to everybody, and the host alone can stop it");
+  for (const [status, pressed] of [["recording", "true"], ["ready", "false"]]) {
+    for (const tab of all) await tab.page.evaluate(recordingIs, status);
+    for (const tab of all) await (pressed === "true" ? tab.reads("recording", /Recording/) : tab.seesNot("recording"));
+    await alice.sees("record", `[aria-pressed="${pressed}"]`);
+    if (await bob.$("record").isVisible()) throw new Error("bob is offered to record");
+  }
+
   stage.step("alice, the host, mutes bob; bob unmutes");
   const told = bob.sees("call-notice"); // It goes by itself.
   await alice.command("call:mute", { userId: "bob", track: "audio" });
@@ -104,3 +112,10 @@ await scenario("escalate", async (stage) => {
   await dave.click("hangup");
   await carol.reads("call-status", /Call ended/);
 });
+
+// In the page: what the node would say of a recording, without one.
+function recordingIs(status) {
+  const { session } = globalThis.carillon;
+  session.call.recording = { recordingId: "r1", status };
+  return session.setMuted(session.media.muted);
+}
