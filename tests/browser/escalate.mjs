@@ -93,8 +93,10 @@ await scenario("escalate", async (stage) => {
   for (const tab of first) await tab.by("sfu", 1);
   for (const tab of first) await tab.framesRise();
 
+  stage.step("bob hangs up, and is out at alice's too");
   await bob.click("hangup");
   await bob.home();
+  await alice.until("alice is alone", async () => (await alice.stats()).length === 0);
   await alice.click("hangup");
   await alice.home();
 
