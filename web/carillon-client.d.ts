@@ -125,7 +125,7 @@ export interface ClientEvents {
   "call:missed": StateEvent & { userId?: string };
   /** The last event of a call. `local`: the node does not know the call any more, so this client ended it. */
   "call:ended": Partial<StateEvent> & { callId: string; reason: EndReason; by?: string; durationSecs: number; status: CallStatus; local?: boolean };
-  "call:state": StateEvent & { status: CallStatus; call?: Call; snapshot?: boolean; connected?: string[]; locked?: boolean; lobby?: boolean; by?: string };
+  "call:state": StateEvent & { status: CallStatus; call?: Call; snapshot?: boolean; connected?: string[]; recording?: Call["recording"]; locked?: boolean; lobby?: boolean; by?: string };
   "call:created": { callId: string; call?: Call };
   "call:participant_invited": StateEvent & { userId: string; by: string; ringDeadline: string; transfer?: boolean };
   "call:participant_joined": StateEvent & { userId: string; deviceId: string; participant?: Participant };

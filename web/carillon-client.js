@@ -665,6 +665,7 @@ export function applyEvent(call, event, data) {
       break;
     case "call:state":
       if (data.status) call.status = data.status;
+      if (data.recording) call.recording = { ...call.recording, ...data.recording };
       if (data.locked !== undefined) Object.assign(call, { locked: data.locked, lobby: data.lobby });
       else if (data.status === "active") {
         for (const other of call.participants) {

@@ -397,6 +397,10 @@ test("the call object follows the way to the media server and the recording", ()
     applyEvent(call, event, { recordingId: "r1" });
     assert.deepEqual(call.recording, { recordingId: "r1", status });
   }
+  applyEvent(call, "call:state", { status: "active", recording: { recordingId: "r1", status: "recording" } });
+  assert.deepEqual([call.status, call.recording.status], ["active", "recording"]);
+  applyEvent(call, "recording:stopped", { recordingId: "r1", status: "failed", reason: "egress_failed" });
+  assert.equal(call.recording.status, "failed");
 });
 
 test("a call the node no longer knows ends here", async () => {

@@ -8,7 +8,7 @@ import { DESKTOP, PHONE, input, scenario } from "./support.mjs";
 await scenario("escalate", async (stage) => {
   const other = input.urls[1] ?? input.urls[0];
   // Small, for three pictures are encoded and drawn three times over without a graphics card.
-  const ownWindow = { ownWindow: true, viewport: { width: 560, height: 480 } };
+  const ownWindow = { ownWindow: true, smallCamera: true, viewport: { width: 560, height: 480 } };
   const alice = await stage.tab("alice", input.urls[0], ownWindow);
   const bob = await stage.tab("bob", other, ownWindow);
   const carol = await stage.tab("carol", input.urls[0], ownWindow);
@@ -64,10 +64,19 @@ await scenario("escalate", async (stage) => {
   await bob.click("screen");
   for (const tab of [alice, carol]) await tab.seesNot("screen-tile");
 
+  stage.step("a call that is recorded says so to everybody, and the host alone can stop it");
+  for (const [status, pressed] of [["recording", "true"], ["ready", "false"]]) {
+    for (const tab of all) await tab.page.evaluate(recordingIs, status);
+    for (const tab of all) await (pressed === "true" ? tab.reads("recording", /Recording/) : tab.seesNot("recording"));
+    await alice.sees("record", `[aria-pressed="${pressed}"]`);
+    if (await bob.$("record").isVisible()) throw new Error("bob is offered to record");
+  }
+
   stage.step("alice, the host, mutes bob; bob unmutes");
+  const told = bob.sees("call-notice"); // It goes by itself.
   await alice.command("call:mute", { userId: "bob", track: "audio" });
+  await told;
   await bob.sees("mute", '[aria-pressed="true"]');
-  await bob.sees("call-notice");
   await alice.sees("remote-tile", '[data-user="bob"] [data-testid="remote-muted"]');
   await bob.click("mute");
   await alice.until("bob's microphone is on again", async () => !(await alice.$("remote-tile", '[data-user="bob"] [data-testid="remote-muted"]').isVisible()));
@@ -84,8 +93,10 @@ await scenario("escalate", async (stage) => {
   for (const tab of first) await tab.by("sfu", 1);
   for (const tab of first) await tab.framesRise();
 
+  stage.step("bob hangs up, and is out at alice's too");
   await bob.click("hangup");
   await bob.home();
+  await alice.until("alice is alone", async () => (await alice.stats()).length === 0);
   await alice.click("hangup");
   await alice.home();
 
@@ -103,3 +114,10 @@ await scenario("escalate", async (stage) => {
   await dave.click("hangup");
   await carol.reads("call-status", /Call ended/);
 });
+
+// In the page: what the node would say of a recording, without one.
+function recordingIs(status) {
+  const { session } = globalThis.carillon;
+  session.call.recording = { recordingId: "r1", status };
+  return session.setMuted(session.media.muted);
+}

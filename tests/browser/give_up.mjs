@@ -7,7 +7,7 @@ import { input, scenario } from "./support.mjs";
 
 await scenario("give_up", async (stage) => {
   // Small, for three pictures are encoded and drawn three times over without a graphics card.
-  const ownWindow = { ownWindow: true, viewport: { width: 560, height: 480 } };
+  const ownWindow = { ownWindow: true, smallCamera: true, viewport: { width: 560, height: 480 } };
   const alice = await stage.tab("alice", input.urls[0], ownWindow);
   const bob = await stage.tab("bob", input.urls[0], ownWindow);
   const carol = await stage.tab("carol", input.urls[0], ownWindow);

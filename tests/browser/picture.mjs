@@ -1,5 +1,5 @@
-// Takes the README's picture: a video call as the caller sees it. Not a test. Input as for the scenarios; the picture
-// goes to the file named on the command line. The cameras show drawn people, for a fake camera is a green screen.
+// Takes the README's picture: a video call of three as the caller sees it, on a node with a media server. Not a test.
+// Input as for the scenarios; the picture goes to the file named on the command line. The cameras show drawn people, for a fake camera is a green screen.
 
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -15,6 +15,7 @@ if (!file) {
 
 const PEOPLE = {
   alice: { wall: ["#f3d9b8", "#d9a67c"], skin: "#e8b48f", hair: "#5a2f22", shirt: "#2f6f8f", long: true },
+  carol: { wall: ["#cfd3e6", "#8a93bd"], skin: "#8d5a3b", hair: "#1d1512", shirt: "#b5485d", long: true },
   bob: { wall: ["#b9d3cf", "#6d9c98"], skin: "#b97b56", hair: "#221a18", shirt: "#c9803a", long: false },
 };
 
@@ -55,15 +56,23 @@ try {
     writeFileSync(cameras[name], Buffer.concat(frames));
   }
   const tabs = {};
-  for (const name of ["alice", "bob"]) {
+  for (const name of ["alice", "bob", "carol"]) {
     const stage = new Stage(name);
     stages.push(stage);
     await stage.open([`--use-file-for-fake-video-capture=${cameras[name]}`]);
     tabs[name] = await stage.tab(name);
   }
   await videoCall(stages[1], tabs.alice, tabs.bob);
+  await tabs.alice.click("invite");
+  await tabs.alice.$("invite-input").fill("carol");
+  await tabs.alice.$("invite-input").press("Enter");
+  await tabs.carol.sees("incoming");
+  await tabs.carol.click("accept-video");
+  await tabs.alice.by("sfu", 2);
+  for (const name of ["bob", "carol"]) await tabs.alice.sees("remote-tile", `[data-user="${name}"][data-picture="true"]`);
   await tabs.alice.page.mouse.move(640, 300);
   await tabs.alice.page.waitForTimeout(9_000); // The encoder needs a while to reach the full picture.
+  await tabs.alice.page.evaluate(() => document.activeElement?.blur());
   await tabs.alice.page.screenshot({ path: file });
   await tabs.alice.click("hangup");
   console.log(file);

@@ -14,7 +14,7 @@ await scenario("room", async (stage) => {
 
   const makeCall = (tab) => tab.page.evaluate(joinPage, tab.user);
   for (const user of ["ann", "ben", "cid"]) {
-    const tab = await stage.plainTab(user, input.urls[0], { ownWindow: true });
+    const tab = await stage.plainTab(user, input.urls[0], { ownWindow: true, smallCamera: true });
     pages.set(user, tab);
     await tab.page.exposeFunction("toRelay", async (command, data) => {
       if (command === "call:token") {

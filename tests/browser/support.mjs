@@ -97,8 +97,10 @@ export class Stage {
   }
 
   // Of the tabs in one window the browser draws only the foremost; in a window of its own each is drawn all the time.
-  async #newPage({ ownWindow = false }) {
-    return (ownWindow ? await this.#newContext() : this.#context).newPage();
+  async #newPage({ ownWindow = false, smallCamera = false }) {
+    const page = await (ownWindow ? await this.#newContext() : this.#context).newPage();
+    if (smallCamera) await page.addInitScript(useSmallCamera);
+    return page;
   }
 
   /** A new tab of the same browser, signed in by a link with the token in its fragment, online. */
@@ -150,6 +152,13 @@ export class Stage {
   }
 
   async close() { await this.#browser?.close().catch(() => {}); }
+}
+
+// In the page. Two processors encode three large pictures, twice over while a call moves, slower than they come.
+function useSmallCamera() {
+  const devices = navigator.mediaDevices;
+  const ask = devices?.getUserMedia.bind(devices);
+  if (ask) devices.getUserMedia = (wish) => ask({ ...wish, video: wish.video && { width: 320, height: 240, frameRate: 15 } });
 }
 
 class Tab {

@@ -57,7 +57,8 @@ export class CallSession {
   }
 
   get call() { return this.#client.calls.get(this.callId); }
-  get isGroup() { return this.call?.isGroup ?? this.peers.length > 1; }
+  /** Of more than two, now or before: one who hangs up leaves it, and does not end it for the others. */
+  get isGroup() { return this.call ? this.call.isGroup || this.call.participants.length > 2 : this.peers.length > 1; }
 
   /** Participants other than this user who are in the call now. */
   get others() {
@@ -230,7 +231,7 @@ export class CallSession {
     const quietly = (command) => this.#client.request(command, { callId });
     // Somebody may answer while the cancel is on its way: then it is a call, and we leave it.
     if (this.phase === "outgoing") quietly("call:cancel").catch(() => quietly("call:leave")).catch(() => {});
-    else quietly(this.isGroup ? "call:leave" : "call:end").catch(() => {});
+    else quietly(this.isGroup ? "call:leave" : "call:end").catch(() => quietly("call:leave")).catch(() => {});
   }
 
   #sendFlags() {

@@ -46,6 +46,8 @@ export class Tiles {
     this.element.dataset.count = String(Math.min(shown, 10));
     // A screen is for reading: it gets most of the room, the people a column beside it.
     this.element.dataset.screens = String(Math.min(this.#screens.size, 2));
+    this.element.style.setProperty("--people", String(Math.max(shown, 1)));
+    this.element.style.setProperty("--half", String(Math.max(Math.ceil(shown / 2), 1)));
   }
 
   #drop(tile) {
