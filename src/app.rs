@@ -145,6 +145,7 @@ fn rules(settings: &Settings) -> Rules {
         reconnect_grace: settings.reconnect_grace,
         max_participants: settings.max_participants,
         max_duration: settings.max_call,
+        media_server: settings.livekit.is_some(),
     }
 }
 

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CallId, CallMode, CallType, DeviceId, EndReason, GroupId, Opaque, Role, UserId};
+use super::{
+    CallId, CallMode, CallType, DeviceId, EndReason, GroupId, Opaque, RecordingId, RecordingStatus, Role, UserId,
+    recording::RecordingOptions,
+};
 
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,6 +108,12 @@ pub enum Command {
     Transfer {
         to: UserId,
     },
+    /// `recording`: the id it gets if it begins.
+    StartRecording {
+        recording: RecordingId,
+        options: RecordingOptions,
+    },
+    StopRecording,
 
     // From here on only by the system.
     /// An answer has passed between these two: their media is taken to work.
@@ -133,6 +142,12 @@ pub enum Command {
     /// rung no more; with nobody left it ends.
     Remove {
         users: Vec<UserId>,
+    },
+    /// A recording of the call has come so far.
+    RecordingChanged {
+        recording: RecordingId,
+        status: RecordingStatus,
+        reason: Option<String>,
     },
     /// A deadline may have passed.
     Tick,
@@ -178,6 +193,9 @@ impl Command {
             Self::Hold => "hold",
             Self::Resume => "resume",
             Self::Transfer { .. } => "transfer",
+            Self::StartRecording { .. } => "start_recording",
+            Self::StopRecording => "stop_recording",
+            Self::RecordingChanged { .. } => "recording_changed",
             Self::Connected { .. } => "connected",
             Self::Unreachable { .. } => "unreachable",
             Self::BusyElsewhere { .. } => "busy_elsewhere",
@@ -218,6 +236,8 @@ pub struct Rules {
     /// How long a call may last; `None`: for ever. Shorter than people talk, and they are cut off; much longer, and what
     /// nobody ends is kept for nobody.
     pub max_duration: Option<Duration>,
+    /// Whether there is a media server at all.
+    pub media_server: bool,
 }
 
 impl Default for Rules {
@@ -228,6 +248,7 @@ impl Default for Rules {
             reconnect_grace: Duration::from_secs(15),
             max_participants: 100,
             max_duration: Some(Duration::from_secs(24 * 60 * 60)),
+            media_server: false,
         }
     }
 }

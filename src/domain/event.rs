@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CallMode, CallStatus, CallType, DeviceId, EndReason, GroupId, Opaque, Role, Timestamp, UserId, command::Track,
-    opaque,
+    CallMode, CallStatus, CallType, DeviceId, EndReason, GroupId, Opaque, RecordingId, RecordingStatus, Role, Timestamp,
+    UserId, command::Track, opaque, recording::RecordingOptions,
 };
 
 /// One fact. Stored as JSON under its snake-case name; fields may be added, never renamed or given another meaning.
@@ -146,6 +146,28 @@ pub enum Event {
         by: UserId,
         to: UserId,
     },
+    /// The call is to be recorded: everybody hears of it before the media server is asked.
+    RecordingStarted {
+        recording: RecordingId,
+        options: RecordingOptions,
+        by: UserId,
+    },
+    /// It is to stop.
+    RecordingStopped {
+        recording: RecordingId,
+        /// `None`: the server.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<UserId>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// It has come so far.
+    RecordingChanged {
+        recording: RecordingId,
+        status: RecordingStatus,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
     Cancelled {
         by: UserId,
     },
@@ -209,6 +231,9 @@ impl Event {
             Self::Held { .. } => "held",
             Self::Resumed { .. } => "resumed",
             Self::Transferred { .. } => "transferred",
+            Self::RecordingStarted { .. } => "recording_started",
+            Self::RecordingStopped { .. } => "recording_stopped",
+            Self::RecordingChanged { .. } => "recording_changed",
             Self::Cancelled { .. } => "cancelled",
             Self::Ended { .. } => "ended",
         }
@@ -240,7 +265,13 @@ impl Event {
             | Self::Held { user }
             | Self::Resumed { user } => Some(user),
             Self::Cancelled { by } | Self::Transferred { by, .. } => Some(by),
-            Self::Connected { .. } | Self::MuteRequested { .. } | Self::LockChanged { .. } | Self::Ended { .. } => None,
+            Self::Connected { .. }
+            | Self::MuteRequested { .. }
+            | Self::LockChanged { .. }
+            | Self::RecordingStarted { .. }
+            | Self::RecordingStopped { .. }
+            | Self::RecordingChanged { .. }
+            | Self::Ended { .. } => None,
         }
     }
 }

@@ -4,7 +4,9 @@ use serde::Serialize;
 
 use crate::domain::{
     Call, CallId, CallMode, CallStatus, CallType, DeviceId, EndReason, GroupId, Opaque, Participant, ParticipantStatus,
-    Role, Timestamp, UserId,
+    RecordingId, RecordingStatus, Role, Timestamp, UserId,
+    call::CallRecording,
+    recording::{FileFormat, Layout, Resolution},
 };
 
 /// The call object. Borrows the call it shows.
@@ -39,6 +41,8 @@ pub struct CallObject<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     duration_secs: Option<u64>,
     peak_participants: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recording: Option<RecordingObject<'a>>,
     metadata: Metadata<'a>,
     seq: u64,
     participants: Vec<ParticipantObject<'a>>,
@@ -52,6 +56,39 @@ impl Serialize for Metadata<'_> {
         match self.0 {
             Some(metadata) => metadata.serialize(serializer),
             None => serializer.collect_map(std::iter::empty::<(&str, &str)>()),
+        }
+    }
+}
+
+/// The recording that runs, or the last, as far as the call knows.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordingObject<'a> {
+    recording_id: &'a RecordingId,
+    status: RecordingStatus,
+    started_by: &'a UserId,
+    created_at: Timestamp,
+    layout: Layout,
+    resolution: Resolution,
+    audio_only: bool,
+    format: FileFormat,
+    retention_days: u32,
+}
+
+impl<'a> RecordingObject<'a> {
+    /// The recording as the call knows it.
+    pub fn of(recording: &'a CallRecording) -> Self {
+        let options = &recording.options;
+        Self {
+            recording_id: &recording.id,
+            status: recording.status,
+            started_by: &recording.by,
+            created_at: recording.since,
+            layout: options.layout,
+            resolution: options.resolution,
+            audio_only: options.audio_only,
+            format: options.format,
+            retention_days: options.retention_days,
         }
     }
 }
@@ -125,6 +162,7 @@ impl<'a> CallObject<'a> {
             ring_deadline: call.ring_deadline(),
             duration_secs: call.started_at.map(|_| call.duration(now).as_secs()),
             peak_participants: call.peak_participants,
+            recording: call.recording.as_ref().map(RecordingObject::of),
             metadata: Metadata(call.metadata.as_ref()),
             seq: call.seq,
             participants: call.participants.iter().map(|p| ParticipantObject::new(p, now)).collect(),

@@ -106,6 +106,7 @@ impl From<Rejection> for Refusal {
             Rejection::CallFull => ErrorCode::CallFull,
             Rejection::CallLocked => ErrorCode::CallLocked,
             Rejection::NotParticipant => ErrorCode::NotParticipant,
+            Rejection::MediaUnavailable(_) => ErrorCode::MediaUnavailable,
         };
         Self::new(code, rejection.to_string())
     }

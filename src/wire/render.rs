@@ -5,8 +5,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CallObject, Frame, call_object::ParticipantObject, frame::Writer};
-use crate::domain::{Call, CallId, DeviceId, Event, Recorded, Timestamp, UserId};
+use super::{
+    CallObject, Frame,
+    call_object::{ParticipantObject, RecordingObject},
+    frame::Writer,
+};
+use crate::domain::{Call, CallId, DeviceId, Event, Recorded, RecordingStatus, Timestamp, UserId};
 
 /// One event for one user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -253,6 +257,26 @@ impl Head<'_> {
             Event::Transferred { by, to } => {
                 out = self.open("call:transferred");
                 out.field("userId", by).field("toUserId", to);
+            }
+            Event::RecordingStarted { recording, options, by } => {
+                out = self.open("recording:started");
+                out.field("recordingId", recording).field("by", by).field("status", &RecordingStatus::Starting);
+                out.field("layout", &options.layout).field("audioOnly", &options.audio_only);
+            }
+            Event::RecordingStopped { recording, by, reason } => {
+                out = self.open("recording:stopped");
+                out.field("recordingId", recording).optional("by", by.as_ref());
+                out.field("status", &RecordingStatus::Processing).optional("reason", reason.as_ref());
+            }
+            Event::RecordingChanged { recording, status: RecordingStatus::Failed, reason } => {
+                out = self.open("recording:stopped");
+                out.field("recordingId", recording).field("status", &RecordingStatus::Failed);
+                out.optional("reason", reason.as_ref());
+            }
+            Event::RecordingChanged { .. } => {
+                out = self.open("call:state");
+                let recording = self.call.recording.as_ref().map(RecordingObject::of);
+                out.field("status", &self.call.status).optional("recording", recording.as_ref());
             }
             Event::Cancelled { by } => {
                 out = self.open("call:cancelled");

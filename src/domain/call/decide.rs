@@ -7,7 +7,7 @@ use super::{
     coming::{accept, invite, join},
     ending::conclude,
     ending::status_for,
-    evolve, moderation, sweeping, timers, transfer,
+    evolve, moderation, recording, sweeping, timers, transfer,
 };
 use crate::domain::{
     By, Command, DeviceId, EndReason, Event, Participant, ParticipantStatus, Recorded, Rejection, Role, Rules, Start,
@@ -182,12 +182,14 @@ fn by_user(
         {
             Ok(vec![])
         }
+        Command::StopRecording if over => recording::stopped_with_the_call(call),
         Command::Role { .. }
         | Command::Kick { .. }
         | Command::Mute { .. }
         | Command::Lock { .. }
         | Command::Admit { .. }
         | Command::Deny { .. }
+        | Command::StartRecording { .. }
         | Command::RaiseHand { .. }
         | Command::Hold
         | Command::Resume
@@ -200,6 +202,10 @@ fn by_user(
         Command::Hold => transfer::hold(call, in_it(me)?, true),
         Command::Resume => transfer::hold(call, in_it(me)?, false),
         Command::Transfer { to } => transfer::transfer(call, now, rules, in_it(me)?, to),
+        Command::StartRecording { recording, options } => {
+            recording::start(call, now, rules, in_it(me)?, recording, options)
+        }
+        Command::StopRecording => recording::stop(call, in_it(me)?),
         Command::Role { .. }
         | Command::Kick { .. }
         | Command::Mute { .. }
@@ -212,6 +218,7 @@ fn by_user(
         | Command::ConnectionLost { .. }
         | Command::ConnectionBack { .. }
         | Command::Remove { .. }
+        | Command::RecordingChanged { .. }
         | Command::Tick
         | Command::Sweep(_) => Err(Rejection::Forbidden),
     }
@@ -263,6 +270,9 @@ fn by_system(call: &Call, now: Timestamp, rules: &Rules, command: &Command) -> D
             if here { back(call, now, rules, user, device)? } else { vec![] }
         }
         Command::Remove { users } => removed(call, users),
+        Command::RecordingChanged { recording, status, reason } => {
+            recording::changed(call, recording, *status, reason.as_ref())
+        }
         Command::Tick => timers::due(call, now, rules),
         Command::Sweep(prey) => sweeping::swept(call, now, rules, prey),
         _ => return Err(Rejection::Forbidden),

@@ -1,34 +1,10 @@
 //! A call: its state, how events change it (`evolve`), and what a command leads to (`decide`).
 
-mod audience;
-mod coming;
-mod decide;
-mod ending;
-mod evolve;
-pub mod glare;
-mod invariants;
-mod moderation;
-mod sweeping;
-mod timers;
-mod transfer;
-
-use std::time::Duration;
-
-use serde::{Deserialize, Serialize};
-
-pub use audience::{Audience, Heard};
-pub use decide::{decide, is_absent, is_guest, start};
-pub use evolve::evolve;
-pub use invariants::{Violation, check};
-pub use transfer::Transfer;
-
-use super::{CallId, GroupId, Opaque, Participant, ParticipantStatus, Timestamp, UserId};
-
 macro_rules! wire_names {
-    ($(#[$doc:meta])* $name:ident { $($variant:ident = $text:literal),* $(,)? }) => {
+    ($(#[$doc:meta])* $name:ident { $($(#[$note:meta])* $variant:ident = $text:literal),* $(,)? }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        pub enum $name { $(#[serde(rename = $text)] $variant),* }
+        pub enum $name { $($(#[$note])* #[serde(rename = $text)] $variant),* }
 
         impl $name {
             /// The name on the wire and in the database.
@@ -43,6 +19,33 @@ macro_rules! wire_names {
         }
     };
 }
+pub(in crate::domain) use wire_names;
+
+mod audience;
+mod coming;
+mod decide;
+mod ending;
+mod evolve;
+pub mod glare;
+mod invariants;
+mod moderation;
+mod recording;
+mod sweeping;
+mod timers;
+mod transfer;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use audience::{Audience, Heard};
+pub use decide::{decide, is_absent, is_guest, start};
+pub use evolve::evolve;
+pub use invariants::{Violation, check};
+pub use recording::{CallRecording, MAX_RECORDINGS, Take};
+pub use transfer::Transfer;
+
+use super::{CallId, GroupId, Opaque, Participant, ParticipantStatus, Timestamp, UserId};
 
 wire_names!(
     /// What the call is for.
@@ -119,6 +122,10 @@ pub struct Call {
     pub locked: bool,
     pub lobby: bool,
     pub transfer: Option<Transfer>,
+    /// The one that runs, or the last.
+    pub recording: Option<CallRecording>,
+    /// All that were ever begun.
+    pub recordings: Vec<Take>,
     pub created_at: Timestamp,
     pub ringing_at: Option<Timestamp>,
     /// When the second person came in: what the duration counts from.
