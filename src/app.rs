@@ -28,6 +28,7 @@ use crate::{
         limits::{Limits, Shared},
         rest, web as pages, ws,
     },
+    media::{LiveKitConfig, Media, MediaConfig, TurnConfig},
     secret::Secret,
     shutdown::{self, Leaving},
     store::{self, NodeInfo, Store, StoreOptions},
@@ -55,7 +56,8 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let store = Store::open(&url, options).await.context("the database could not be opened")?;
     let id = node_id(settings.node_name.as_deref())?;
     let info = NodeInfo { version: env!("CARGO_PKG_VERSION").to_owned(), address: None };
-    let node = Node::new(id.clone(), store.clone(), rules(&settings), busy_policy(settings.busy_policy));
+    let media = Media::start(media_config(&settings)).map_err(|error| anyhow::anyhow!("the media server: {error}"))?;
+    let node = Node::new(id.clone(), store.clone(), rules(&settings), busy_policy(settings.busy_policy), media);
     node.enter(settings.node_lease, &info).await.context("the node could not be entered")?;
     let bus = join_bus(&settings, &node).await?;
     let shared = settings.redis_url.clone().map(|url| Shared { url, cluster: settings.cluster.clone() });
@@ -69,7 +71,6 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         trusted_proxies: settings.trusted_proxies.clone(),
         hsts: settings.hsts,
         allowed_origins: settings.allowed_origins.clone(),
-        stun_urls: settings.stun_urls.clone(),
     });
 
     let leaving = Leaving { drain: settings.drain, spread: settings.reconnect_spread };
@@ -146,6 +147,20 @@ fn rules(settings: &Settings) -> Rules {
         max_participants: settings.max_participants,
         max_duration: settings.max_call,
         media_server: settings.livekit.is_some(),
+    }
+}
+
+fn media_config(settings: &Settings) -> MediaConfig {
+    MediaConfig {
+        livekit: settings.livekit.clone().map(|livekit| LiveKitConfig {
+            url: livekit.url,
+            public_url: livekit.public_url,
+            api_key: livekit.api_key,
+            api_secret: livekit.api_secret,
+        }),
+        stun_urls: settings.stun_urls.clone(),
+        turn: settings.turn.clone().map(|turn| TurnConfig { urls: turn.urls, secret: turn.secret }),
+        relay_only: settings.ice_relay_only,
     }
 }
 

@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod config;
 pub mod domain;
 pub mod gateway;
+pub mod media;
 pub mod metrics;
 pub mod secret;
 pub mod shutdown;

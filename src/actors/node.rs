@@ -28,6 +28,7 @@ use crate::{
         envelope,
     },
     domain::{CallId, NodeId, Rules, UserId, busy::BusyPolicy},
+    media::Media,
     metrics::Metrics,
     store::Store,
     wire::{Frame, Refusal},
@@ -51,6 +52,8 @@ pub struct Node {
     /// What the node does without now.
     pub degraded: Degraded,
     pub metrics: Metrics,
+    /// The media server, or that there is none.
+    pub media: Media,
     /// New calls are refused: the node is leaving.
     pub draining: AtomicBool,
     bus: OnceLock<Arc<dyn Bus>>,
@@ -64,7 +67,7 @@ pub struct Node {
 
 impl Node {
     /// A node without bus and arbiters yet; [`Node::join_bus`] and [`Node::add_arbiter`] follow.
-    pub fn new(id: NodeId, store: Store, rules: Rules, busy_policy: BusyPolicy) -> NodeHandle {
+    pub fn new(id: NodeId, store: Store, rules: Rules, busy_policy: BusyPolicy, media: Media) -> NodeHandle {
         Arc::new(Self {
             id,
             store,
@@ -74,6 +77,7 @@ impl Node {
             membership: Membership::default(),
             degraded: Degraded::default(),
             metrics: Metrics::default(),
+            media,
             draining: AtomicBool::new(false),
             bus: OnceLock::new(),
             arbiters: RwLock::default(),

@@ -229,9 +229,19 @@ pub(super) struct MediaArgs {
     #[arg(long = "turn-secret", env = "TURN_SECRET", hide_env_values = true, value_name = "SECRET")]
     pub(super) turn_secret: Option<Secret>,
 
-    /// LiveKit server: wss://… or ws://… Needs LIVEKIT_API_KEY and LIVEKIT_API_SECRET.
+    /// Whether clients are told to use the TURN servers only, so that nobody learns another's address: on or off. Needs
+    /// TURN_URLS.
+    #[arg(long = "carillon-ice-relay-only", visible_alias = "ice-relay-only", env = "CARILLON_ICE_RELAY_ONLY")]
+    #[arg(value_name = "ON|OFF", default_value = "off", hide_env_values = true)]
+    pub(super) ice_relay_only: String,
+
+    /// LiveKit server, as this node reaches it: wss://… or ws://… Needs LIVEKIT_API_KEY and LIVEKIT_API_SECRET.
     #[arg(long = "livekit-url", env = "LIVEKIT_URL", hide_env_values = true, value_name = "URL")]
     pub(super) livekit_url: Option<String>,
+
+    /// LiveKit server, as browsers reach it: wss://… or ws://… Empty: as this node does.
+    #[arg(long = "livekit-public-url", env = "LIVEKIT_PUBLIC_URL", hide_env_values = true, value_name = "URL")]
+    pub(super) livekit_public_url: Option<String>,
 
     /// LiveKit's API key.
     #[arg(long = "livekit-api-key", env = "LIVEKIT_API_KEY", hide_env_values = true, value_name = "KEY")]

@@ -62,6 +62,8 @@ pub struct Settings {
     pub turn: Option<Turn>,
     /// STUN servers for clients.
     pub stun_urls: Vec<String>,
+    /// Clients are told to use TURN servers only.
+    pub ice_relay_only: bool,
     /// What is logged, and how.
     pub log: LogSettings,
     /// Development mode: print ready links.
@@ -93,6 +95,8 @@ pub enum BusyPolicy {
 pub struct LiveKit {
     /// `ws://`, `wss://`, `http://` or `https://`.
     pub url: String,
+    /// Where browsers reach it, `ws://` or `wss://`.
+    pub public_url: String,
     /// The API key; not secret, it stands in every token.
     pub api_key: String,
     /// What tokens for it are signed with.

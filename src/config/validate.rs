@@ -90,9 +90,11 @@ impl RawSettings {
             workers: check.number("CARILLON_WORKERS", &node.workers, 1..=64) as usize,
             livekit: check.livekit(
                 given(media.livekit_url),
+                given(media.livekit_public_url),
                 given(media.livekit_api_key),
                 given_secret(media.livekit_api_secret),
             ),
+            ice_relay_only: check.relay_only(&media.ice_relay_only, media.turn_urls.as_deref()),
             turn: check.turn(media.turn_urls, given_secret(media.turn_secret)),
             stun_urls: check.servers("STUN_URLS", media.stun_urls, &["stun:", "stuns:"]),
             log: check.log(log.rust_log, given(log.log_format)),
@@ -352,12 +354,29 @@ impl Check {
         None
     }
 
-    fn livekit(&mut self, url: Option<String>, key: Option<String>, secret: Option<Secret>) -> Option<LiveKit> {
+    fn relay_only(&mut self, value: &str, turn_urls: Option<&str>) -> bool {
+        let on = self.switch("CARILLON_ICE_RELAY_ONLY", value);
+        if on && turn_urls.is_none_or(|urls| urls.trim().is_empty()) {
+            self.wrong("CARILLON_ICE_RELAY_ONLY", "is on, but TURN_URLS is empty: no client could reach another");
+        }
+        on
+    }
+
+    fn livekit(
+        &mut self,
+        url: Option<String>,
+        public_url: Option<String>,
+        key: Option<String>,
+        secret: Option<Secret>,
+    ) -> Option<LiveKit> {
         let missing = [
             ("LIVEKIT_URL", url.is_none()),
             ("LIVEKIT_API_KEY", key.is_none()),
             ("LIVEKIT_API_SECRET", secret.is_none()),
         ];
+        if public_url.is_some() && url.is_none() {
+            self.wrong("LIVEKIT_PUBLIC_URL", "is set, but LIVEKIT_URL is empty");
+        }
         if missing.iter().any(|(_, absent)| *absent) && !missing.iter().all(|(_, absent)| *absent) {
             for (name, _) in missing.iter().filter(|(_, absent)| *absent) {
                 self.wrong(
@@ -371,7 +390,13 @@ impl Check {
         if !Url::parse(&url).is_ok_and(known) {
             self.wrong("LIVEKIT_URL", format!("is {}: give wss://host or ws://host:port", shown(&url)));
         }
-        Some(LiveKit { url, api_key, api_secret })
+        if let Some(public) = &public_url
+            && !Url::parse(public).is_ok_and(known)
+        {
+            self.wrong("LIVEKIT_PUBLIC_URL", format!("is {}: give wss://host or ws://host:port", shown(public)));
+        }
+        let public_url = browsers(public_url.unwrap_or_else(|| url.clone()));
+        Some(LiveKit { url, public_url, api_key, api_secret })
     }
 
     fn log(&mut self, filter: String, format: Option<String>) -> LogSettings {
@@ -387,6 +412,13 @@ impl Check {
         };
         LogSettings { filter, format }
     }
+}
+
+/// An address as browsers open sockets to it.
+fn browsers(url: String) -> String {
+    let plain = url.strip_prefix("http://").map(|rest| format!("ws://{rest}"));
+    let secure = || url.strip_prefix("https://").map(|rest| format!("wss://{rest}"));
+    plain.or_else(secure).unwrap_or(url)
 }
 
 fn list(value: Option<String>) -> Vec<String> {

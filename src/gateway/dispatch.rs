@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::{
     Gateway,
-    edge::Media,
+    edge::Who,
     protocol::{ReplyShape, Reported, Request, SignalData, StartData, StartMode},
     quality,
 };
@@ -19,7 +19,7 @@ use crate::{
         messages::{Receipt, SignalRequest},
         start::StartRequest,
     },
-    domain::{CallId, CallMode, CallType, DeviceId, Start, UserId},
+    domain::{CallId, CallMode, CallType, Start, UserId},
     wire::{ErrorCode, Frame, Refusal, frame::Writer},
 };
 
@@ -30,17 +30,19 @@ pub enum Pending {
     Asked {
         answer: BoxFuture<'static, Outcome>,
         reply: ReplyShape,
-        device: DeviceId,
+        who: Who,
     },
     /// A call is begun; `call` is the id asked for.
     Begun {
         answer: oneshot::Receiver<Outcome>,
         call: CallId,
+        who: Who,
     },
     /// Changes nothing, so it is done anew each time; only the use of its key is noted.
     Looked {
         answer: BoxFuture<'static, Outcome>,
         noted: Option<(CommandKey, CallId, UserId)>,
+        who: Who,
     },
     Presence {
         users: Vec<UserId>,
@@ -57,11 +59,12 @@ pub fn send(gateway: &Gateway, request: Request, caller: Caller, key: Option<Com
     match request {
         Request::Call { call, ask, reply: ReplyShape::Media } => {
             let noted = key.map(|key| (key, call.clone(), caller.user.clone()));
-            Ok(Pending::Looked { answer: gateway.node.ask(&call, caller, ask), noted })
+            let who = Who::of(&caller);
+            Ok(Pending::Looked { answer: gateway.node.ask(&call, caller, ask), noted, who })
         }
         Request::Call { call, ask, reply } => {
-            let device = caller.device.clone();
-            Ok(Pending::Asked { answer: gateway.node.ask_once(&call, caller, ask, key), reply, device })
+            let who = Who::of(&caller);
+            Ok(Pending::Asked { answer: gateway.node.ask_once(&call, caller, ask, key), reply, who })
         }
         Request::Start(data) => begin(gateway, *data, caller, key),
         Request::Presence { users } => Ok(Pending::Presence { users }),
@@ -79,6 +82,7 @@ fn begin(gateway: &Gateway, data: StartData, caller: Caller, key: Option<Command
     let own_id = data.call_id.is_some() || key.is_some();
     let ring_timeout = data.ring_timeout();
     let made = || key.map_or_else(|| CallId::new(uuid::Uuid::now_v7().to_string()).ok(), |key| key.call());
+    let who = Who::of(&caller);
     let call = data.call_id.or_else(made).ok_or_else(|| Refusal::invalid("callId"))?;
     let request = StartRequest {
         start: Start {
@@ -98,7 +102,7 @@ fn begin(gateway: &Gateway, data: StartData, caller: Caller, key: Option<Command
         caller,
         key,
     };
-    Ok(Pending::Begun { answer: gateway.node.start_call_for(request), call })
+    Ok(Pending::Begun { answer: gateway.node.start_call_for(request), call, who })
 }
 
 /// Sends a signal; its outcome goes to the receipt.
@@ -120,18 +124,21 @@ impl Pending {
     /// The data of the reply, once it is there.
     pub async fn reply(self, gateway: &Gateway) -> Result<Frame, Refusal> {
         match self {
-            Self::Asked { answer, reply, device } => Ok(shape(reply, &answer.await?, &device, &gateway.media())),
-            Self::Begun { answer, .. } => {
+            Self::Asked { answer, reply, who } => Ok(shape(gateway, reply, &answer.await?, &who)),
+            Self::Begun { answer, who, .. } => {
                 let answer = answer.await.map_err(|_| Refusal::unavailable("the node is stopping"))??;
-                Ok(with_media(&answer, &gateway.media()))
+                Ok(with_media(gateway, &answer, &who))
             }
-            Self::Looked { answer, noted } => {
-                answer.await?;
+            Self::Looked { answer, noted, who } => {
+                let media = match answer.await? {
+                    Answer::Call(call) => gateway.media_or_refusal(&who, &call)?,
+                    _ => gateway.peer_media(&who),
+                };
                 if let Some((key, call, user)) = noted {
                     gateway.node.note_key(&key, &call, &user).await?;
                 }
                 let mut data = Writer::with_capacity(128);
-                data.raw("{\"media\":").value(&gateway.media()).raw("}");
+                data.raw("{\"media\":").value(&media).raw("}");
                 Ok(data.done())
             }
             Self::Presence { users } => presence(gateway, &users).await,
@@ -153,10 +160,10 @@ fn no_media_server() -> Refusal {
     Refusal::new(ErrorCode::MediaUnavailable, "no media server is configured")
 }
 
-fn with_media(answer: &Answer, media: &Media) -> Frame {
+fn with_media(gateway: &Gateway, answer: &Answer, who: &Who) -> Frame {
     let mut out = Writer::with_capacity(1024);
     match answer {
-        Answer::Call(call) => out.raw("{\"call\":").raw(call.text()).field("media", media).raw("}"),
+        Answer::Call(call) => out.raw("{\"call\":").raw(call.text()).field("media", &gateway.media(who, call)).raw("}"),
         Answer::Lobby => out.raw("{\"lobby\":true}"),
         _ => out.raw("{}"),
     };
@@ -164,16 +171,16 @@ fn with_media(answer: &Answer, media: &Media) -> Frame {
 }
 
 /// The data of a reply.
-fn shape(reply: ReplyShape, answer: &Answer, device: &DeviceId, media: &Media) -> Frame {
+fn shape(gateway: &Gateway, reply: ReplyShape, answer: &Answer, who: &Who) -> Frame {
     let mut out = Writer::with_capacity(1024);
     match (reply, answer) {
         (ReplyShape::Call, Answer::Call(call)) => {
             out.raw("{\"call\":").raw(call.text()).raw("}");
         }
-        (ReplyShape::CallAndMedia, answer) => return with_media(answer, media),
+        (ReplyShape::CallAndMedia, answer) => return with_media(gateway, answer, who),
         (ReplyShape::Events, Answer::Missed(missed)) => {
             out.raw("{\"events\":[");
-            for (i, frame) in missed.for_device(device).iter().enumerate() {
+            for (i, frame) in missed.for_device(&who.device).iter().enumerate() {
                 out.raw(if i > 0 { "," } else { "" }).raw(frame.text());
             }
             out.raw("]}");

@@ -1,0 +1,159 @@
+//! The thread that talks to LiveKit.
+//!
+//! Owns the HTTP client, the queue in front of it, timeouts and tries. Must never block who asks: a full queue is an
+//! answer, and who has stopped waiting costs nothing but the attempt under way. Every request that goes through here can
+//! be repeated, since a time-out says nothing about whether it was done.
+
+use std::{future::Future, pin::Pin, rc::Rc, sync::Arc, thread, time::Duration};
+
+use livekit_api::services::{ServerError, ServiceError, ServiceResult, room::RoomClient};
+use tokio::{
+    sync::{Semaphore, mpsc, oneshot},
+    task, time,
+};
+
+use super::{LiveKitConfig, MediaError, counts::Counts};
+
+/// How long one attempt may take. Longer, and a LiveKit that hangs holds up escalations past their own deadline; shorter,
+/// and one that is merely busy counts as away.
+pub(super) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Attempts at one request. More keeps who asked waiting; one would make each lost packet an error.
+pub(super) const TRIES: u32 = 3;
+/// The wait before the second attempt, doubled before the third, each with jitter of half of it.
+const BACKOFF: Duration = Duration::from_millis(150);
+/// How long a request may wait for its turn and be tried, in all.
+const PATIENCE: Duration = Duration::from_secs(12);
+/// Requests that wait. More than LiveKit answers in [`PATIENCE`] would be answered too late anyway.
+const QUEUE: usize = 512;
+/// Requests under way at once: LiveKit is one server, and a recovery after it was away must not fell it again.
+const AT_ONCE: usize = 32;
+
+type Attempt<T> = Pin<Box<dyn Future<Output = ServiceResult<T>>>>;
+type Job = Box<dyn FnOnce(Rc<RoomClient>) -> Pin<Box<dyn Future<Output = ()>>> + Send>;
+
+/// The way to that thread.
+pub(super) struct LiveKit {
+    jobs: mpsc::Sender<Job>,
+    counts: Counts,
+}
+
+impl LiveKit {
+    pub fn start(config: &LiveKitConfig, counts: Counts) -> Result<Self, String> {
+        if config.api_key.is_empty() || config.api_secret.reveal().is_empty() {
+            return Err("LiveKit's key and secret must not be empty".to_owned());
+        }
+        crate::tls::install_provider();
+        let (jobs, waiting) = mpsc::channel(QUEUE);
+        let client = RoomClient::with_api_key(&config.url, &config.api_key, config.api_secret.reveal())
+            // There is one address; tries are ours to make.
+            .with_failover(false)
+            .with_request_timeout(ATTEMPT_TIMEOUT);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| format!("no runtime for requests to LiveKit: {error}"))?;
+        thread::Builder::new()
+            .name("livekit".to_owned())
+            .spawn(move || runtime.block_on(task::LocalSet::new().run_until(run(client, waiting))))
+            .map_err(|error| format!("no thread for requests to LiveKit: {error}"))?;
+        Ok(Self { jobs, counts })
+    }
+
+    /// Makes a request that can be repeated. `kind` is what it is counted as.
+    pub async fn request<T: Send + 'static>(
+        &self,
+        kind: &'static str,
+        tries: u32,
+        attempt: impl Fn(Rc<RoomClient>) -> Attempt<T> + Send + 'static,
+    ) -> Result<T, MediaError> {
+        let (told, answer) = oneshot::channel();
+        let counts = self.counts.clone();
+        let job: Job = Box::new(move |client| {
+            Box::pin(async move {
+                let mut told = told;
+                let outcome = tokio::select! {
+                    outcome = persist(kind, tries, &counts, || attempt(client.clone())) => outcome,
+                    // Nobody waits any more.
+                    () = told.closed() => return,
+                };
+                let _ = told.send(outcome);
+            })
+        });
+        if self.jobs.try_send(job).is_err() {
+            self.counts.request(kind, "queue_full");
+            return Err(MediaError::Unavailable);
+        }
+        match time::timeout(PATIENCE, answer).await {
+            Ok(Ok(outcome)) => outcome,
+            _ => Err(MediaError::Unavailable),
+        }
+    }
+}
+
+async fn run(client: RoomClient, mut waiting: mpsc::Receiver<Job>) {
+    let client = Rc::new(client);
+    let places = Arc::new(Semaphore::new(AT_ONCE));
+    while let Some(job) = waiting.recv().await {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let request = job(client.clone());
+        task::spawn_local(async move {
+            request.await;
+            drop(place);
+        });
+    }
+}
+
+async fn persist<T>(
+    kind: &'static str,
+    tries: u32,
+    counts: &Counts,
+    attempt: impl Fn() -> Attempt<T>,
+) -> Result<T, MediaError> {
+    let mut backoff = BACKOFF;
+    let mut failed = 1;
+    loop {
+        // The client's own timeout does not cover everything it does, such as reading a body that trickles.
+        let outcome = time::timeout(ATTEMPT_TIMEOUT, attempt()).await;
+        let (word, error) = match outcome {
+            Ok(Ok(value)) => {
+                counts.request(kind, "ok");
+                return Ok(value);
+            }
+            Ok(Err(error)) => judge(&error),
+            Err(_) => ("timeout", MediaError::Unavailable),
+        };
+        counts.request(kind, word);
+        if error != MediaError::Unavailable || failed >= tries {
+            if error == MediaError::Unavailable {
+                tracing::debug!(kind, outcome = word, tries, "livekit could not be asked");
+            }
+            return Err(error);
+        }
+        failed += 1;
+        time::sleep(backoff.mul_f64(rand::random_range(0.5..1.5))).await;
+        backoff *= 2;
+    }
+}
+
+/// What an attempt's failure is counted as, and what it means.
+fn judge(error: &ServiceError) -> (&'static str, MediaError) {
+    match error {
+        ServiceError::Twirp(ServerError::Twirp(error)) => match error.code.as_str() {
+            // These say that LiveKit, or a node of it, is in trouble: it may go better another time.
+            "unavailable" | "internal" | "unknown" | "deadline_exceeded" | "canceled" | "aborted" | "dataloss" => {
+                ("error", MediaError::Unavailable)
+            }
+            "resource_exhausted" => ("overloaded", MediaError::Unavailable),
+            "not_found" => ("absent", MediaError::Refused("not_found".to_owned())),
+            code => ("refused", MediaError::Refused(code.chars().take(40).collect())),
+        },
+        ServiceError::Twirp(ServerError::Request(error)) if error.is_timeout() => ("timeout", MediaError::Unavailable),
+        // An error whose body is not LiveKit's comes from something in between: a proxy that says 502 in HTML.
+        ServiceError::Twirp(ServerError::Request(_) | ServerError::Prost(_)) => {
+            ("unreachable", MediaError::Unavailable)
+        }
+        ServiceError::Twirp(ServerError::Url(_)) | ServiceError::Env(_) | ServiceError::AccessToken(_) => {
+            ("refused", MediaError::Refused("settings".to_owned()))
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The media server and what clients need to find each other: LiveKit's rooms, access tokens, webhooks, and ICE servers.
+//!
+//! Owns every word that goes to LiveKit and every credential that is made for it or for TURN. Must never be waited for
+//! by what decides about calls: requests run on a thread of their own, each attempt has a timeout, tries are bounded, and
+//! every one of them can be repeated. Never takes "could not ask" for "gone". Survives a LiveKit that is away, slow, says
+//! 500 or succeeds late: who asks is told [`MediaError::Unavailable`] and asks again.
+//!
+//! Who uses it knows calls; here they are names of rooms. A room has the name of its call.
+
+mod client_media;
+mod counts;
+mod ice_servers;
+mod identity;
+mod livekit;
+mod rooms;
+mod tokens;
+pub mod webhook;
+
+use std::{fmt, sync::Arc};
+
+use prometheus_client::registry::Registry;
+
+pub use self::{
+    client_media::ClientMedia,
+    ice_servers::{IceServer, fresh_for},
+    identity::{ATTRIBUTE_DEVICE, ATTRIBUTE_USER, Identity},
+    rooms::{RoomInfo, RoomParticipant, TrackKind},
+    tokens::{MediaAccess, Permissions, TOKEN_TTL},
+};
+use self::{counts::Counts, livekit::LiveKit};
+use crate::secret::Secret;
+
+/// What the node was told about media servers.
+#[derive(Debug, Clone, Default)]
+pub struct MediaConfig {
+    pub livekit: Option<LiveKitConfig>,
+    /// STUN servers for clients.
+    pub stun_urls: Vec<String>,
+    pub turn: Option<TurnConfig>,
+    /// Clients are to use relays only; for those who must not learn each other's addresses.
+    pub relay_only: bool,
+}
+
+/// A LiveKit server.
+#[derive(Debug, Clone)]
+pub struct LiveKitConfig {
+    /// Where this node reaches it: `http(s)://` or `ws(s)://`.
+    pub url: String,
+    /// Where browsers reach it: `ws(s)://`.
+    pub public_url: String,
+    pub api_key: String,
+    /// Not empty: a webhook or a token signed with nothing would be anybody's.
+    pub api_secret: Secret,
+}
+
+/// TURN servers that share a secret with us.
+#[derive(Debug, Clone)]
+pub struct TurnConfig {
+    pub urls: Vec<String>,
+    pub secret: Secret,
+}
+
+/// Why LiveKit did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MediaError {
+    /// There is none.
+    #[error("no media server is configured")]
+    NotConfigured,
+    /// It could not be asked, did not answer in time, or failed. It may have done it nevertheless: ask again.
+    #[error("the media server is not available")]
+    Unavailable,
+    /// It answered no. The words are LiveKit's code, such as `permission_denied`; never a secret.
+    #[error("the media server refused: {0}")]
+    Refused(String),
+}
+
+/// The way to the media servers; cheap to clone, always there.
+#[derive(Clone)]
+pub struct Media {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: MediaConfig,
+    counts: Counts,
+    livekit: Option<LiveKit>,
+}
+
+impl Media {
+    /// Starts the thread that talks to LiveKit, if there is one. It ends with the last clone.
+    ///
+    /// # Errors
+    /// Settings that cannot work: an empty key or secret, or a thread that cannot be started.
+    pub fn start(config: MediaConfig) -> Result<Self, String> {
+        let counts = Counts::default();
+        let livekit = config.livekit.as_ref().map(|livekit| LiveKit::start(livekit, counts.clone())).transpose()?;
+        Ok(Self { inner: Arc::new(Inner { config, counts, livekit }) })
+    }
+
+    /// Without any media server: what needs none works.
+    pub fn none() -> Self {
+        let config = MediaConfig::default();
+        Self { inner: Arc::new(Inner { config, counts: Counts::default(), livekit: None }) }
+    }
+
+    /// Whether there is a LiveKit at all. Whether it is there now is another question.
+    pub fn is_configured(&self) -> bool {
+        self.inner.livekit.is_some()
+    }
+
+    /// Lists what is counted, under the registry's prefix.
+    pub fn register(&self, registry: &mut Registry) {
+        self.inner.counts.register(registry);
+    }
+
+    fn livekit(&self) -> Result<&LiveKit, MediaError> {
+        self.inner.livekit.as_ref().ok_or(MediaError::NotConfigured)
+    }
+
+    fn livekit_config(&self) -> Result<&LiveKitConfig, MediaError> {
+        self.inner.config.livekit.as_ref().ok_or(MediaError::NotConfigured)
+    }
+}
+
+impl fmt::Debug for Media {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Media").field("configured", &self.is_configured()).finish_non_exhaustive()
+    }
+}
