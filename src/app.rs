@@ -147,6 +147,7 @@ fn rules(settings: &Settings) -> Rules {
         max_participants: settings.max_participants,
         max_duration: settings.max_call,
         media_server: settings.livekit.is_some(),
+        recordings: settings.livekit.is_some() && settings.recordings.files.is_some(),
     }
 }
 
@@ -161,6 +162,7 @@ fn media_config(settings: &Settings) -> MediaConfig {
         stun_urls: settings.stun_urls.clone(),
         turn: settings.turn.clone().map(|turn| TurnConfig { urls: turn.urls, secret: turn.secret }),
         relay_only: settings.ice_relay_only,
+        files: settings.recordings.files.clone(),
     }
 }
 

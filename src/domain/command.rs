@@ -238,6 +238,8 @@ pub struct Rules {
     pub max_duration: Option<Duration>,
     /// Whether there is a media server at all.
     pub media_server: bool,
+    /// Whether calls can be recorded: there is a media server, and a place for the files.
+    pub recordings: bool,
 }
 
 impl Default for Rules {
@@ -249,6 +251,7 @@ impl Default for Rules {
             max_participants: 100,
             max_duration: Some(Duration::from_secs(24 * 60 * 60)),
             media_server: false,
+            recordings: false,
         }
     }
 }

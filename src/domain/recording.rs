@@ -67,7 +67,7 @@ pub const MAX_ATTEMPTS: u32 = 3;
 /// How long an attempt at starting egress may be under way: longer than the request's own timeout and LiveKit's, so that
 /// what it led to can be seen in a list when it is over. Shorter, and a second egress might be started beside one that
 /// comes late.
-pub const START_PATIENCE: Duration = Duration::from_secs(15);
+pub const START_PATIENCE: Duration = Duration::from_secs(45);
 /// How long egress may take from being accepted to recording: it starts a browser. Longer, and people think for so long
 /// that they are recorded.
 pub const STARTING_PATIENCE: Duration = Duration::from_secs(120);

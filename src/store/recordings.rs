@@ -364,7 +364,7 @@ struct OfCall {
 #[derive(QueryableByName)]
 struct UnsettledRow {
     #[diesel(embed)]
-    row: Row,
+    recording: Row,
     #[diesel(embed)]
     of_call: OfCall,
 }
@@ -372,7 +372,7 @@ struct UnsettledRow {
 impl UnsettledRow {
     fn unsettled(self) -> Result<Unsettled, Fault> {
         let call = self.of_call.call_open.zip(self.of_call.call_mode).map(|(open, mode)| CallRow { open, mode });
-        Ok(Unsettled { recording: self.row.recording()?, call })
+        Ok(Unsettled { recording: self.recording.recording()?, call })
     }
 }
 

@@ -61,8 +61,9 @@ pub(super) fn start(
         let same = running.by == me.user && running.options == *options;
         return if same { Ok(vec![]) } else { Err(Rejection::WrongState("it is being recorded already")) };
     }
-    if !rules.media_server {
-        return Err(Rejection::MediaUnavailable("no media server is configured"));
+    if !rules.recordings {
+        let why = "no media server is configured, or no store for recordings";
+        return Err(Rejection::MediaUnavailable(why));
     }
     if call.started_at.is_none() {
         return Err(Rejection::WrongState("nobody else has come into it yet"));

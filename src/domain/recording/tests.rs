@@ -100,13 +100,13 @@ fn an_attempt_of_unknown_outcome_is_looked_for_before_the_next_and_there_are_thr
     for attempt_no in 1..=MAX_ATTEMPTS {
         let begun_at = u64::from(attempt_no) * 100;
         recording = after(&recording, &[(begun_at, attempt())]);
-        assert_eq!(recording.next(secs(begun_at + 14), LIVE), Step::Wait, "it may still come");
-        let then = secs(begun_at + 15);
+        assert_eq!(recording.next(secs(begun_at + 44), LIVE), Step::Wait, "it may still come");
+        let then = secs(begun_at + 45);
         let wanted = if attempt_no < MAX_ATTEMPTS { Step::Begin { settle: true } } else { Step::Settle };
         assert_eq!(recording.next(then, LIVE), wanted);
         assert_eq!(recording.next(then, OVER), Step::Settle, "a call that is over begins none");
     }
-    let failed = after(&recording, &[(400, Fact::NoEgress)]);
+    let failed = after(&recording, &[(445, Fact::NoEgress)]);
     assert_eq!((failed.status, failed.attempts), (RecordingStatus::Failed, 3));
 }
 

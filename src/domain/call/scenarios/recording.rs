@@ -28,7 +28,7 @@ fn changed(id: &str, status: RecordingStatus) -> Command {
 /// alice and bob talk, on the media server; carol has been asked.
 fn on_server() -> Scene {
     let start = Start { mode: CallMode::Sfu, ..start_of(&["bob", "carol"], None) };
-    let rules = Rules { media_server: true, ..Rules::default() };
+    let rules = Rules { media_server: true, recordings: true, ..Rules::default() };
     let mut scene = Scene::open(&start, BEGINNING, rules).unwrap();
     scene.user("bob", "phone").accept().unwrap();
     scene.connected(&["bob"]);
@@ -116,7 +116,7 @@ fn without_a_media_server_there_is_no_recording() {
 
 #[test]
 fn who_is_alone_has_nothing_to_record_and_there_is_a_most() {
-    let rules = Rules { media_server: true, ..Rules::default() };
+    let rules = Rules { media_server: true, recordings: true, ..Rules::default() };
     let start = Start { mode: CallMode::Sfu, ..start_of(&["bob"], None) };
     let mut scene = Scene::open(&start, BEGINNING, rules).unwrap();
     assert!(matches!(scene.user("alice", "laptop").does(record("r0")), Err(Rejection::WrongState(_))));
