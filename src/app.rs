@@ -12,7 +12,7 @@ use anyhow::Context;
 use dashmap::DashMap;
 
 use crate::{
-    actors::{Node, NodeHandle, inbox::Inbox, membership, node, polling, sweepers},
+    actors::{Node, NodeHandle, inbox::Inbox, media_watch, membership, node, polling, sweepers},
     clock,
     cluster::{
         bus::{Bus, BusLimits},
@@ -103,6 +103,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     tokio::task::spawn_local(membership::keep_lease(node.clone(), settings.node_lease, info));
     tokio::task::spawn_local(membership::watch(node.clone()));
     tokio::task::spawn_local(polling::run(node.clone()));
+    tokio::task::spawn_local(media_watch::run(node.clone()));
     tracing::info!(address = %address, node.id = %id, version = env!("CARGO_PKG_VERSION"), "listening");
     if settings.dev {
         print_links(&settings, &address.to_string());
@@ -148,6 +149,8 @@ fn rules(settings: &Settings) -> Rules {
         max_duration: settings.max_call,
         media_server: settings.livekit.is_some(),
         recordings: settings.livekit.is_some() && settings.recordings.files.is_some(),
+        retention_days: settings.recordings.retention_days,
+        ..Rules::default()
     }
 }
 

@@ -12,6 +12,8 @@ export type ParticipantStatus =
   | "invited" | "ringing" | "connecting" | "joined" | "reconnecting" | "lobby"
   | "left" | "declined" | "busy" | "missed" | "kicked";
 
+export type RecordingStatus = "starting" | "recording" | "processing" | "ready" | "failed" | "expired" | "deleted";
+
 export type ErrorCode =
   | "unauthenticated" | "token_expired" | "forbidden" | "not_found" | "invalid" | "too_large" | "rate_limited" | "conflict"
   | "wrong_state" | "busy" | "accepted_elsewhere" | "already_ended" | "call_full" | "call_locked" | "not_participant"
@@ -54,7 +56,7 @@ export interface Call {
   ringDeadline?: string;
   durationSecs?: number;
   peakParticipants?: number;
-  recording?: { recordingId: string; status: string };
+  recording?: { recordingId: string; status: RecordingStatus };
   metadata?: Record<string, unknown>;
   seq: number;
   participants: Participant[];
@@ -63,6 +65,9 @@ export interface Call {
 export interface Media {
   mode: "p2p" | "sfu";
   iceServers: { urls: string | string[]; username?: string; credential?: string }[];
+  /** `relay`: no address of the participants is to be shown to the others. */
+  iceTransportPolicy?: "relay";
+  /** The media server, the call's room there, and the way in; until `expiresAt`. */
   url?: string;
   token?: string;
   room?: string;
@@ -76,6 +81,8 @@ export interface Session {
   nodeId: string;
   serverTime: string;
   pingIntervalSecs: number;
+  /** Whether there is a media server: calls can be escalated and recorded. */
+  mediaServer?: boolean;
   activeCalls: Call[];
 }
 
@@ -133,6 +140,15 @@ export interface ClientEvents {
   "call:resumed": StateEvent & { userId: string };
   /** `toUserId` has taken the place of `userId`. */
   "call:transferred": StateEvent & { userId: string; toUserId: string };
+  /** The call moves to the media server: come into the room, and keep the peer connections. */
+  "call:escalating": StateEvent & { media?: Media; cause?: string; by?: string; deadline?: string };
+  /** Everybody is in the room: let go of the peer connections. */
+  "call:escalated": StateEvent;
+  /** It was given up: leave the room, the call goes on from peer to peer. */
+  "call:escalation_aborted": StateEvent & { reason?: string };
+  "recording:started": StateEvent & { recordingId: string; by?: string; status?: RecordingStatus };
+  "recording:stopped": StateEvent & { recordingId: string; by?: string; reason?: string; status?: RecordingStatus };
+  "recording:ready": StateEvent & { recordingId: string; status?: RecordingStatus };
   "call:signal": Signal;
   /** The owner of the call changed and signals may be lost: restart ICE if the media broke. */
   "call:renegotiate": { callId: string; epoch: number };
@@ -180,6 +196,14 @@ export interface Commands {
   /** One report, or several as `reports`. */
   "call:quality": { data: { callId: string; reports: QualityReport[] } | ({ callId: string } & QualityReport);
     reply: { score: Score | null } | { scores: (Score | null)[] } };
+  "call:escalate": { data: { callId: string }; reply: { call: Call } };
+  "recording:start": {
+    data: {
+      callId: string; layout?: "grid" | "speaker" | "single"; resolution?: string; audioOnly?: boolean; format?: string; retentionDays?: number;
+    };
+    reply: { recording: { recordingId: string; status: RecordingStatus } };
+  };
+  "recording:stop": { data: { callId: string }; reply: { recording: { recordingId: string; status: RecordingStatus } } };
   "call:token": { data: { callId: string }; reply: { media: Media } };
   "presence:get": { data: { userIds: string[] }; reply: { online: string[] } };
 }

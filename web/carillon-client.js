@@ -652,6 +652,12 @@ export function applyEvent(call, event, data) {
     case "call:hand_raised": who(data.userId, { handRaised: data.raised !== false }); break;
     case "call:held": who(data.userId, { held: true }); break;
     case "call:resumed": who(data.userId, { held: false }); break;
+    case "call:escalated": call.mode = "sfu"; break;
+    case "recording:started":
+    case "recording:stopped":
+    case "recording:ready":
+      call.recording = { ...call.recording, recordingId: data.recordingId, ...recordingStatus(event, data) };
+      break;
     case "call:state":
       if (data.status) call.status = data.status;
       if (data.locked !== undefined) Object.assign(call, { locked: data.locked, lobby: data.lobby });
@@ -671,6 +677,10 @@ export function applyEvent(call, event, data) {
       break;
     default:
   }
+}
+
+function recordingStatus(event, data) {
+  return { status: data.status ?? { "recording:started": "starting", "recording:stopped": "processing", "recording:ready": "ready" }[event] };
 }
 
 // ---- Helpers -------------------------------------------------------------------------------------------------

@@ -27,19 +27,26 @@ export class PeerMesh {
   #client;
   #offs;
   #iceServers = [];
+  #iceTransportPolicy;
   #started = false;
+  #retired = false;
   #waiting = [];
   #wanted = new Set();
   #watch;
   #onChange;
+  #onPlays;
 
-  /** `onChange(userId)` is called when a peer's state or tracks changed. */
-  constructor({ client, callId, selfId, onChange = () => {}, RTCPeerConnection = globalThis.RTCPeerConnection }) {
+  /**
+   * `onChange(userId)` is called when a peer's state or tracks changed, `onPlays(userId)` when they say that they have
+   * our media by another way and need this one no more.
+   */
+  constructor({ client, callId, selfId, onChange = () => {}, onPlays = () => {}, RTCPeerConnection = globalThis.RTCPeerConnection }) {
     this.#client = client;
     this.callId = callId;
     this.selfId = selfId;
     this.RTCPeerConnection = RTCPeerConnection;
     this.#onChange = onChange;
+    this.#onPlays = onPlays;
     const ours = (handler) => (data) => { if (data.callId === this.callId) handler(data); };
     this.#offs = [
       client.on("call:signal", ours((data) => this.#onSignal(data))),
@@ -47,24 +54,32 @@ export class PeerMesh {
     ];
   }
 
-  /** From here on connections are made. Signals that came before are taken up now, in order. */
-  start(iceServers = []) {
+  /**
+   * From here on connections are made. Signals that came before are taken up now, in order. `iceTransportPolicy`:
+   * `relay` for those whose addresses nobody is to see.
+   */
+  start(iceServers = [], iceTransportPolicy = undefined) {
     this.#iceServers = iceServers;
+    this.#iceTransportPolicy = iceTransportPolicy;
     this.#started = true;
+    clearInterval(this.#watch);
     this.#watch = setInterval(() => { for (const peer of this.peers.values()) peer.look(); }, LOOK_EVERY_MS);
     for (const data of this.#waiting.splice(0)) this.#onSignal(data);
     for (const userId of this.#wanted) this.connect(userId);
     this.#wanted.clear();
   }
 
-  get configuration() { return { iceServers: this.#iceServers, bundlePolicy: "max-bundle" }; }
+  get configuration() {
+    const policy = this.#iceTransportPolicy && { iceTransportPolicy: this.#iceTransportPolicy };
+    return { iceServers: this.#iceServers, bundlePolicy: "max-bundle", ...policy };
+  }
 
   /** Whether there is anybody to signal to: no use in starting anew while our own socket is away. */
   get canSignal() { return this.#client.state === "connected"; }
 
   /** Makes a connection to a participant, with an offer from this side. Nothing happens if there is one. */
   connect(userId) {
-    if (userId === this.selfId || this.peers.has(userId)) return;
+    if (userId === this.selfId || this.peers.has(userId) || this.#retired) return;
     if (!this.#started) { this.#wanted.add(userId); return; }
     this.#peer(userId).begin();
   }
@@ -73,6 +88,12 @@ export class PeerMesh {
     this.#wanted.delete(userId);
     this.peers.get(userId)?.close();
     this.peers.delete(userId);
+  }
+
+  /** No new connections from here on; those there are stay until they are removed. */
+  retire() {
+    this.#retired = true;
+    this.#wanted.clear();
   }
 
   /** The owner of the call changed and signals may be lost: mend what is not connected. */
@@ -115,6 +136,8 @@ export class PeerMesh {
   #onSignal(data) {
     if (!this.#started) { this.#waiting.push(data); return; }
     if (data.from === this.selfId) return;
+    if (data.type === "renegotiate" && data.payload?.plays) { this.#onPlays(data.from); return; }
+    if (this.#retired && !this.peers.has(data.from)) return;
     this.#peer(data.from).receive(data.type, data.payload ?? {});
   }
 }
@@ -331,6 +354,12 @@ class Peer {
       if (this.#pc.signalingState === "have-local-offer") this.#sendDescription();
       else this.#pc.restartIce();
     });
+  }
+
+  /** How loud they are at this moment: 0 to 1. */
+  audioLevel() {
+    const receiver = this.#transceiver("audio")?.receiver;
+    return receiver?.getSynchronizationSources?.()[0]?.audioLevel ?? 0;
   }
 
   close() {

@@ -6,16 +6,27 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     CallId, CallMode, CallType, DeviceId, EndReason, GroupId, Opaque, RecordingId, RecordingStatus, Role, UserId,
-    recording::RecordingOptions,
+    recording::RecordingWish,
 };
 
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum By {
-    /// A user, at one of their devices. `group_member`: they belong to the call's group, as the store said just now.
-    User { user: UserId, device: DeviceId, group_member: bool },
+    /// A user, at one of their devices. `membership`: in the call's group, as the store said just now; who was not looked
+    /// up counts as outside.
+    User { user: UserId, device: DeviceId, membership: Membership },
     /// The server itself: timers, and what it learned of connections.
     System,
+}
+
+/// How somebody belongs to the call's group. In the order of what it allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Membership {
+    #[default]
+    Outside,
+    Member,
+    /// May moderate the group's calls, whatever their role there.
+    Admin,
 }
 
 /// The opening of a call.
@@ -24,6 +35,8 @@ pub struct Start {
     pub call: CallId,
     pub call_type: CallType,
     pub mode: CallMode,
+    /// A peer-to-peer call moves to the media server when it outgrows two.
+    pub escalates: bool,
     pub initiator: UserId,
     pub device: DeviceId,
     pub group: Option<GroupId>,
@@ -111,9 +124,11 @@ pub enum Command {
     /// `recording`: the id it gets if it begins.
     StartRecording {
         recording: RecordingId,
-        options: RecordingOptions,
+        wish: RecordingWish,
     },
     StopRecording,
+    /// Moves the call to the media server.
+    Escalate,
 
     // From here on only by the system.
     /// An answer has passed between these two: their media is taken to work.
@@ -149,6 +164,18 @@ pub enum Command {
         status: RecordingStatus,
         reason: Option<String>,
     },
+    /// The media server has seen this device of the user in the call's room.
+    RoomJoined {
+        user: UserId,
+        device: DeviceId,
+    },
+    /// It sees it there no more.
+    RoomLeft {
+        user: UserId,
+        device: DeviceId,
+    },
+    /// The call's room could not be opened.
+    RoomUnavailable,
     /// A deadline may have passed.
     Tick,
     /// A sweeper takes the call, or somebody in it, for left behind. Whether it is, the call's own deadlines say.
@@ -196,12 +223,16 @@ impl Command {
             Self::StartRecording { .. } => "start_recording",
             Self::StopRecording => "stop_recording",
             Self::RecordingChanged { .. } => "recording_changed",
+            Self::Escalate => "escalate",
             Self::Connected { .. } => "connected",
             Self::Unreachable { .. } => "unreachable",
             Self::BusyElsewhere { .. } => "busy_elsewhere",
             Self::ConnectionLost { .. } => "connection_lost",
             Self::ConnectionBack { .. } => "connection_back",
             Self::Remove { .. } => "remove",
+            Self::RoomJoined { .. } => "room_joined",
+            Self::RoomLeft { .. } => "room_left",
+            Self::RoomUnavailable => "room_unavailable",
             Self::Tick => "tick",
             Self::Sweep(_) => "sweep",
         }
@@ -236,10 +267,15 @@ pub struct Rules {
     /// How long a call may last; `None`: for ever. Shorter than people talk, and they are cut off; much longer, and what
     /// nobody ends is kept for nobody.
     pub max_duration: Option<Duration>,
-    /// Whether there is a media server at all.
-    pub media_server: bool,
     /// Whether calls can be recorded: there is a media server, and a place for the files.
     pub recordings: bool,
+    /// For how many days a recording is kept whose start does not say.
+    pub retention_days: u32,
+    /// There is a media server: without one nothing moves there, and who asks for it is refused.
+    pub media_server: bool,
+    /// How long a move to the media server waits for everybody to come into the room. Shorter than a slow phone needs to
+    /// connect, and the move is given up in vain; longer, and one who cannot get there keeps all others in two places.
+    pub escalation_timeout: Duration,
 }
 
 impl Default for Rules {
@@ -252,6 +288,8 @@ impl Default for Rules {
             max_duration: Some(Duration::from_secs(24 * 60 * 60)),
             media_server: false,
             recordings: false,
+            retention_days: 30,
+            escalation_timeout: Duration::from_secs(15),
         }
     }
 }

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CallMode, CallStatus, CallType, DeviceId, EndReason, GroupId, Opaque, RecordingId, RecordingStatus, Role, Timestamp,
-    UserId, command::Track, opaque, recording::RecordingOptions,
+    AbortReason, CallMode, CallStatus, CallType, DeviceId, EndReason, EscalationCause, GroupId, Opaque, RecordingId,
+    RecordingStatus, Role, Timestamp, UserId, command::Track, opaque, recording::RecordingOptions,
 };
 
 /// One fact. Stored as JSON under its snake-case name; fields may be added, never renamed or given another meaning.
@@ -168,6 +168,30 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
+    /// The call begins to move to the media server; peer connections stay until [`Event::Escalated`].
+    Escalating {
+        cause: EscalationCause,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<UserId>,
+        /// Until when everybody in the call must be in the room.
+        deadline: Timestamp,
+    },
+    /// The media server has seen the user in the room, while that mattered.
+    RoomJoined {
+        user: UserId,
+    },
+    /// The user, seen there before, is not now.
+    RoomLeft {
+        user: UserId,
+    },
+    /// The call is on the media server.
+    Escalated {},
+    /// It stays peer to peer.
+    EscalationAborted {
+        reason: AbortReason,
+        /// The next attempt does not begin before.
+        not_before: Timestamp,
+    },
     Cancelled {
         by: UserId,
     },
@@ -185,6 +209,9 @@ pub enum Event {
 pub struct Created {
     pub call_type: CallType,
     pub mode: CallMode,
+    /// Peer to peer until it outgrows two.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub escalates: bool,
     pub initiator: UserId,
     pub device: DeviceId,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -234,6 +261,11 @@ impl Event {
             Self::RecordingStarted { .. } => "recording_started",
             Self::RecordingStopped { .. } => "recording_stopped",
             Self::RecordingChanged { .. } => "recording_changed",
+            Self::Escalating { .. } => "escalating",
+            Self::RoomJoined { .. } => "room_joined",
+            Self::RoomLeft { .. } => "room_left",
+            Self::Escalated {} => "escalated",
+            Self::EscalationAborted { .. } => "escalation_aborted",
             Self::Cancelled { .. } => "cancelled",
             Self::Ended { .. } => "ended",
         }
@@ -263,7 +295,10 @@ impl Event {
             | Self::Denied { user, .. }
             | Self::HandRaised { user, .. }
             | Self::Held { user }
-            | Self::Resumed { user } => Some(user),
+            | Self::Resumed { user }
+            | Self::RoomJoined { user }
+            | Self::RoomLeft { user } => Some(user),
+            Self::Escalating { by, .. } => by.as_ref(),
             Self::Cancelled { by } | Self::Transferred { by, .. } => Some(by),
             Self::Connected { .. }
             | Self::MuteRequested { .. }
@@ -271,6 +306,8 @@ impl Event {
             | Self::RecordingStarted { .. }
             | Self::RecordingStopped { .. }
             | Self::RecordingChanged { .. }
+            | Self::Escalated {}
+            | Self::EscalationAborted { .. }
             | Self::Ended { .. } => None,
         }
     }

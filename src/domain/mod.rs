@@ -16,8 +16,8 @@ pub mod rejection;
 pub mod time;
 
 pub use busy::BusyPolicy;
-pub use call::{Call, CallMode, CallStatus, CallType, End, EndReason};
-pub use command::{By, Command, Prey, Rules, Start, Track};
+pub use call::{AbortReason, Call, CallMode, CallStatus, CallType, End, EndReason, Escalation, EscalationCause};
+pub use command::{By, Command, Membership, Prey, Rules, Start, Track};
 pub use event::{Event, Recorded};
 pub use ids::{CallId, DeviceId, GroupId, NodeId, RecordingId, SessionId, UserId};
 pub use opaque::Opaque;

@@ -113,6 +113,9 @@ pub struct Participant {
     pub unreachable: bool,
     /// Media was seen to work, or is taken to: what a participant who reconnects goes back to.
     pub was_connected: bool,
+    /// The media server has seen their device in the call's room. Noted only while it matters: during a move there, and
+    /// until a call that began there is active.
+    pub in_room: bool,
     /// The `seq` of the last event this user was sent: the `prev` of the next.
     pub last_seq: u64,
 }
@@ -141,6 +144,7 @@ impl Participant {
             deadline: None,
             unreachable: false,
             was_connected: false,
+            in_room: false,
             last_seq: 0,
         }
     }

@@ -58,6 +58,16 @@ pub struct RecordingOptions {
     pub retention_days: u32,
 }
 
+/// What somebody wishes for; what they leave open is the call's or the settings' to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RecordingWish {
+    pub layout: Option<Layout>,
+    pub resolution: Option<Resolution>,
+    pub audio_only: Option<bool>,
+    pub format: Option<FileFormat>,
+    pub retention_days: Option<u32>,
+}
+
 /// How long a file may be kept, in days. Less than a day, and the sweeper's pace would show; more than ten years is what
 /// a legal hold is for.
 pub const RETENTION_DAYS: std::ops::RangeInclusive<u32> = 1..=3650;
@@ -187,10 +197,8 @@ impl EgressState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallStands {
     pub open: bool,
-    /// It is on the media server.
+    /// It is on the media server. If not, it is on its way, or the wish has been taken back.
     pub on_server: bool,
-    /// It may get there yet.
-    pub on_its_way: bool,
 }
 
 /// What is to be done now.
@@ -227,7 +235,7 @@ impl RecordingStatus {
 /// Reasons that people read.
 pub const STOPPED_BEFORE: &str = "it was stopped before it began";
 pub const CALL_OVER: &str = "the call ended before it began";
-pub const NOT_ON_SERVER: &str = "the call could not be moved to the media server";
+pub const NOT_ON_SERVER: &str = "it was stopped, or given up, before the call was on the media server";
 const NEVER_STARTED: &str = "the media server did not start it";
 const EGRESS_GONE: &str = "the media server knows nothing of it any more";
 const FILE_MISSING: &str = "its file was not found";
@@ -390,10 +398,11 @@ impl Recording {
         let under_way = self.attempt_at.is_some_and(|at| now < at + START_PATIENCE);
         match (self.attempts, unwanted) {
             _ if under_way => Step::Wait,
-            (0, true) => Step::GiveUp(if call.open { STOPPED_BEFORE } else { CALL_OVER }),
+            (0, true) if !call.open => Step::GiveUp(CALL_OVER),
+            (0, true) if call.on_server => Step::GiveUp(STOPPED_BEFORE),
+            (0, true) => Step::GiveUp(NOT_ON_SERVER),
             (0, false) if call.on_server => Step::Begin { settle: false },
-            (0, false) if call.on_its_way => Step::Wait,
-            (0, false) => Step::GiveUp(NOT_ON_SERVER),
+            (0, false) => Step::Wait,
             (_, true) => Step::Settle,
             (MAX_ATTEMPTS.., false) => Step::Settle,
             (_, false) => Step::Begin { settle: true },

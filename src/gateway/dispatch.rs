@@ -89,6 +89,7 @@ fn begin(gateway: &Gateway, data: StartData, caller: Caller, key: Option<Command
             call: call.clone(),
             call_type: data.call_type.unwrap_or(CallType::Audio),
             mode: CallMode::P2p,
+            escalates: data.mode != Some(StartMode::P2p),
             initiator: caller.user.clone(),
             device: caller.device.clone(),
             group: data.group_id,

@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use dashmap::DashMap;
-use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
     address::TrustedProxies,
@@ -15,9 +14,9 @@ use super::{
 use crate::{
     actors::{Caller, NodeHandle},
     clock,
-    domain::{CallId, CallMode, DeviceId, ParticipantStatus, Role, SessionId, UserId},
+    domain::{CallMode, DeviceId, SessionId, UserId},
     media::{ClientMedia, MediaError, Permissions},
-    wire::{ErrorCode, Frame, Refusal},
+    wire::{CallView, ErrorCode, Frame, Refusal},
 };
 
 /// The edge of one node.
@@ -50,26 +49,6 @@ impl Who {
     }
 }
 
-/// What of a call object decides how media flow.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Flow {
-    call_id: CallId,
-    mode: CallMode,
-    /// There while the call moves to the media server.
-    #[serde(default)]
-    escalating: Option<IgnoredAny>,
-    participants: Vec<Part>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Part {
-    user_id: UserId,
-    role: Role,
-    status: ParticipantStatus,
-}
-
 impl Gateway {
     /// What a participant of a peer-to-peer call needs.
     pub fn peer_media(&self, who: &Who) -> ClientMedia {
@@ -87,26 +66,20 @@ impl Gateway {
     /// # Errors
     /// The call has a room, and there is no token for it: `not_participant`, or `media_unavailable`.
     pub fn media_or_refusal(&self, who: &Who, call: &Frame) -> Result<ClientMedia, Refusal> {
-        if !has_room(call.text()) {
+        if !CallView::may_have_room(call) {
             return Ok(self.peer_media(who));
         }
-        let unreadable = |_| Refusal::new(ErrorCode::Internal, "the call cannot be read");
-        let flow: Flow = serde_json::from_str(call.text()).map_err(unreadable)?;
-        if flow.mode == CallMode::P2p && flow.escalating.is_none() {
-            return Ok(self.peer_media(who));
+        let view = CallView::read(call)?;
+        if !view.has_room() {
+            return Ok(self.peer_media(who).of_mode(view.mode));
         }
-        let part = flow.participants.iter().find(|part| part.user_id == who.user && part.status.is_engaged());
-        let part =
-            part.ok_or_else(|| Refusal::new(ErrorCode::NotParticipant, "only who is in the call has a token"))?;
-        let permissions = Permissions::of(part.role);
-        let access = self.node.media.for_room(&flow.call_id, &who.user, &who.device, permissions, clock::now());
-        access.map(|media| media.of_mode(flow.mode)).map_err(media_refusal)
+        let role = view.role_of_engaged(&who.user);
+        let role =
+            role.ok_or_else(|| Refusal::new(ErrorCode::NotParticipant, "only who is in the call has a token"))?;
+        let (permissions, now) = (Permissions::of(role), clock::now());
+        let media = self.node.media.for_room(&view.call_id, &who.user, &who.device, permissions, now);
+        media.map(|media| media.of_mode(view.mode)).map_err(media_refusal)
     }
-}
-
-/// Whether a call object may speak of a room; if not, it need not be read. What it holds besides may make it look so.
-fn has_room(call: &str) -> bool {
-    call.contains("\"mode\":\"sfu\"") || call.contains("\"escalating\"")
 }
 
 /// What who asked is told when the media server does not do it.

@@ -7,6 +7,8 @@ mod cursor;
 pub mod groups;
 pub mod health;
 pub mod history;
+mod ice;
+mod livekit_webhook;
 pub mod metrics;
 mod params;
 pub mod quality;
@@ -88,6 +90,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .configure(groups::routes)
                 .configure(service_keys::routes)
                 .configure(audit::routes)
+                .configure(ice::routes)
+                .configure(livekit_webhook::routes)
                 .default_service(web::to(no_such_route)),
         );
 }

@@ -8,10 +8,11 @@ use prometheus_client::{
 /// Two labels; their values are known when this is compiled.
 type Labels = [(&'static str, &'static str); 2];
 
-/// Requests to LiveKit, each attempt by itself.
+/// Requests to LiveKit, each attempt by itself; webhooks from it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Counts {
     requests: Family<Labels, Counter>,
+    webhooks: Family<[(&'static str, &'static str); 1], Counter>,
 }
 
 impl Counts {
@@ -20,7 +21,13 @@ impl Counts {
         self.requests.get_or_create(&[("kind", kind), ("outcome", outcome)]).inc();
     }
 
+    /// A webhook was answered.
+    pub fn webhook(&self, outcome: &'static str) {
+        self.webhooks.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
     pub fn register(&self, registry: &mut Registry) {
         registry.register("livekit_requests", "Attempts to ask LiveKit, by kind and outcome", self.requests.clone());
+        registry.register("livekit_webhooks", "Webhooks from LiveKit, by outcome", self.webhooks.clone());
     }
 }

@@ -142,10 +142,16 @@ fn said(code: &str, words: &str) -> StartError {
         }
         "not_found" => refused("the media server has no such room".to_owned()),
         "resource_exhausted" => refused("the media server has no recorder free".to_owned()),
-        "invalid_argument" | "malformed" | "permission_denied" | "unauthenticated" | "unimplemented"
-        | "failed_precondition" | "out_of_range" | "bad_route" | "settings" | "already_exists" => {
-            refused(format!("the media server refused to record ({code})"))
-        }
+        "invalid_argument"
+        | "malformed"
+        | "permission_denied"
+        | "unauthenticated"
+        | "unimplemented"
+        | "failed_precondition"
+        | "out_of_range"
+        | "bad_route"
+        | "settings"
+        | "already_exists" => refused(format!("the media server refused to record ({code})")),
         _ => StartError::Unknown,
     }
 }

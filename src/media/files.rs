@@ -6,7 +6,7 @@
 use std::{fmt, ops::Range, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt, TryStreamExt};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream::BoxStream};
 use livekit_protocol::S3Upload;
 use object_store::{
     BackoffConfig, ClientOptions, GetOptions, GetRange, ObjectStore, ObjectStoreExt, RetryConfig,
@@ -96,7 +96,8 @@ impl Files {
         match config {
             FilesConfig::Directory { dir, egress_dir } => {
                 std::fs::create_dir_all(dir).map_err(|error| format!("RECORDINGS_DIR: {error}"))?;
-                let store = LocalFileSystem::new_with_prefix(dir).map_err(|error| format!("RECORDINGS_DIR: {error}"))?;
+                let store =
+                    LocalFileSystem::new_with_prefix(dir).map_err(|error| format!("RECORDINGS_DIR: {error}"))?;
                 let egress_dir = egress_dir.trim_end_matches('/').to_owned();
                 Ok(Self { store: Arc::new(store), prefix: String::new(), kind: Kind::Directory { egress_dir } })
             }
@@ -155,14 +156,14 @@ impl Files {
         &self,
         file: &str,
         range: Range<u64>,
-    ) -> Result<Option<impl Stream<Item = Result<Bytes, FilesAway>> + use<>>, FilesAway> {
+    ) -> Result<Option<BoxStream<'static, Result<Bytes, FilesAway>>>, FilesAway> {
         let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
         match within(self.store.get_opts(&self.path(file), options)).await? {
             Ok(found) => {
                 let pieces = found.into_stream().map_err(|error| away("read", &error));
                 // A store that stops in the middle must not hold a connection for ever.
-                let pieces = tokio_stream_timeout(pieces);
-                Ok(Some(pieces))
+                let pieces = patient(pieces);
+                Ok(Some(pieces.boxed()))
             }
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(away("read", &error)),
@@ -216,9 +217,9 @@ async fn within<T>(asked: impl Future<Output = T>) -> Result<T, FilesAway> {
     tokio::time::timeout(PATIENCE, asked).await.map_err(|_| FilesAway)
 }
 
-fn tokio_stream_timeout(
+fn patient(
     pieces: impl Stream<Item = Result<Bytes, FilesAway>> + Send + 'static,
-) -> impl Stream<Item = Result<Bytes, FilesAway>> + use<> {
+) -> impl Stream<Item = Result<Bytes, FilesAway>> {
     futures_util::stream::unfold(Some(pieces.boxed()), |pieces| async move {
         let mut pieces = pieces?;
         match tokio::time::timeout(PIECE_PATIENCE, pieces.next()).await {

@@ -129,7 +129,10 @@ pub(super) enum Once {
     /// It may have been done, or may still be.
     Unknown,
     /// LiveKit answered, with this code and these words.
-    Said { code: String, words: String },
+    Said {
+        code: String,
+        words: String,
+    },
 }
 
 impl Once {

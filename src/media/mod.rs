@@ -24,7 +24,7 @@ use prometheus_client::registry::Registry;
 
 pub use self::{
     client_media::ClientMedia,
-    egress::{StartError, report},
+    egress::{StartError, file_name, recording_of, report},
     files::{Files, FilesConfig},
     ice_servers::{IceServer, fresh_for},
     identity::{ATTRIBUTE_DEVICE, ATTRIBUTE_USER, Identity},
@@ -128,6 +128,11 @@ impl Media {
     /// Lists what is counted, under the registry's prefix.
     pub fn register(&self, registry: &mut Registry) {
         self.inner.counts.register(registry);
+    }
+
+    /// A webhook was answered so; a word from a short list.
+    pub fn on_webhook(&self, outcome: &'static str) {
+        self.inner.counts.webhook(outcome);
     }
 
     fn livekit(&self) -> Result<&LiveKit, MediaError> {

@@ -307,11 +307,11 @@ impl Statement<'_> {
         }
         if !self.stops.id.is_empty() {
             // The version moves: what was read before is not written over it.
-            out.push_sql(
-                ", unrecorded AS (UPDATE recordings v SET stop_at = s.stop_at, version = v.version + 1 FROM ",
-            );
+            out.push_sql(", unrecorded AS (UPDATE recordings v SET stop_at = s.stop_at, version = v.version + 1 FROM ");
             self.stops.source(self.stops.id.len(), "s", out)?;
-            out.push_sql(" WHERE v.id = s.id AND v.stop_at IS NULL AND (s.call_id IN (SELECT id FROM entered)) IS TRUE)");
+            out.push_sql(
+                " WHERE v.id = s.id AND v.stop_at IS NULL AND (s.call_id IN (SELECT id FROM entered)) IS TRUE)",
+            );
         }
         if !self.parts.user_id.is_empty() {
             out.push_sql(

@@ -156,10 +156,7 @@ fn write_recordings(conn: &mut SqliteConnection, batch: &[&Prepared]) -> QueryRe
             // The version moves: what was read before is not written over it.
             let unstopped = recordings::table.find(id.as_str()).filter(recordings::stop_at.is_null());
             diesel::update(unstopped)
-                .set((
-                    recordings::stop_at.eq(Some(StoredTime(*at))),
-                    recordings::version.eq(recordings::version + 1),
-                ))
+                .set((recordings::stop_at.eq(Some(StoredTime(*at))), recordings::version.eq(recordings::version + 1)))
                 .execute(conn)?;
         }
     }

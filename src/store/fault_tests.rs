@@ -17,6 +17,7 @@ fn first_commit(id: &str) -> Commit {
         call: CallId::new(id).unwrap(),
         call_type: CallType::Audio,
         mode: CallMode::P2p,
+        escalates: false,
         initiator: UserId::new("alice").unwrap(),
         device: DeviceId::new("phone").unwrap(),
         group: None,

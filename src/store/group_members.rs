@@ -172,6 +172,29 @@ impl Store {
         self.read(load).await
     }
 
+    /// Those of `users` who belong to the group with their roles, each once, in no order.
+    pub async fn roles_among(
+        &self,
+        group: &GroupId,
+        users: &[UserId],
+    ) -> Result<Vec<(UserId, MemberRole)>, StoreError> {
+        if users.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (group, users) = (group.clone(), users.to_vec());
+        let load = move |conn: &mut Conn| {
+            let names: Vec<&str> = users.iter().map(UserId::as_str).collect();
+            let rows: Vec<(String, String)> = with_conn!(conn, |c| {
+                group_members::table
+                    .filter(group_members::group_id.eq(group.as_str()).and(group_members::user_id.eq_any(&names)))
+                    .select((group_members::user_id, group_members::role))
+                    .load(c)?
+            });
+            rows.into_iter().map(|(id, text)| Ok((user(id)?, role(&text)?))).collect()
+        };
+        self.read(load).await
+    }
+
     /// Members in the order of their ids, after `after`, at most `limit`.
     pub async fn members_after(
         &self,

@@ -90,9 +90,7 @@ impl CallRecordings {
 
 /// Of a recording that begins everybody who has been in the call; of those before it, who has come since.
 fn parts(before: Option<&Call>, after: &Call, begun: &[Begun]) -> Vec<Part> {
-    let came = |p: &&Participant| {
-        was_in(p) && !before.and_then(|call| call.participant(&p.user)).is_some_and(was_in)
-    };
+    let came = |p: &&Participant| was_in(p) && !before.and_then(|call| call.participant(&p.user)).is_some_and(was_in);
     let newcomers: Vec<&Participant> = after.participants.iter().filter(came).collect();
     let mut parts = Vec::new();
     for recording in &after.recordings {

@@ -213,6 +213,15 @@ diesel::table! {
 diesel::table! {
     use diesel::sql_types::*;
     use crate::store::types::sql::*;
+    livekit_events (id) {
+        id -> Text,
+        taken_at -> DbTime,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::store::types::sql::*;
     audit_log (id) {
         id -> DbUuid,
         at -> DbTime,

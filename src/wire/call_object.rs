@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::domain::{
-    Call, CallId, CallMode, CallStatus, CallType, DeviceId, EndReason, GroupId, Opaque, Participant, ParticipantStatus,
-    RecordingId, RecordingStatus, Role, Timestamp, UserId,
+    Call, CallId, CallMode, CallStatus, CallType, DeviceId, EndReason, EscalationCause, GroupId, Opaque, Participant,
+    ParticipantStatus, RecordingId, RecordingStatus, Role, Timestamp, UserId,
     call::CallRecording,
     recording::{FileFormat, Layout, Resolution},
 };
@@ -27,6 +27,8 @@ pub struct CallObject<'a> {
     initiator_id: &'a UserId,
     is_group: bool,
     max_participants: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    escalating: Option<Escalating<'a>>,
     locked: bool,
     lobby: bool,
     created_at: Timestamp,
@@ -46,6 +48,15 @@ pub struct CallObject<'a> {
     metadata: Metadata<'a>,
     seq: u64,
     participants: Vec<ParticipantObject<'a>>,
+}
+
+/// The move to the media server that is under way.
+#[derive(Serialize)]
+struct Escalating<'a> {
+    cause: EscalationCause,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<&'a UserId>,
+    deadline: Timestamp,
 }
 
 /// `{}` where the starter gave none.
@@ -153,6 +164,11 @@ impl<'a> CallObject<'a> {
             initiator_id: &call.initiator,
             is_group: call.is_group,
             max_participants: call.max_participants,
+            escalating: call.escalation.as_ref().map(|escalation| Escalating {
+                cause: escalation.cause,
+                by: escalation.by.as_ref(),
+                deadline: escalation.deadline,
+            }),
             locked: call.locked,
             lobby: call.lobby,
             created_at: call.created_at,

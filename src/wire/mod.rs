@@ -4,10 +4,12 @@
 //! house use it, the owner of a call to render what it sends, the gateway to answer.
 
 pub mod call_object;
+pub mod call_view;
 pub mod error;
 pub mod frame;
 pub mod render;
 
 pub use call_object::CallObject;
+pub use call_view::CallView;
 pub use error::{ErrorCode, Refusal};
 pub use frame::Frame;

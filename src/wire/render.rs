@@ -278,6 +278,24 @@ impl Head<'_> {
                 let recording = self.call.recording.as_ref().map(RecordingObject::of);
                 out.field("status", &self.call.status).optional("recording", recording.as_ref());
             }
+            Event::Escalating { cause, by, deadline } => {
+                out = self.open("call:escalating");
+                out.field("cause", cause).optional("by", by.as_ref()).field("deadline", deadline);
+            }
+            Event::RoomJoined { user } | Event::RoomLeft { user } => {
+                let there = matches!(self.recorded.event, Event::RoomJoined { .. });
+                out = self.open("call:participant_updated");
+                out.field("userId", user).raw(",\"changes\":{\"inRoom\":").value(&there).raw("}");
+            }
+            Event::Escalated {} => {
+                out = self.open("call:escalated");
+                out.field("mode", &self.call.mode).field("status", &self.call.status);
+            }
+            Event::EscalationAborted { reason, not_before } => {
+                out = self.open("call:escalation_aborted");
+                out.field("reason", reason).field("notBefore", not_before);
+                out.field("mode", &self.call.mode).field("status", &self.call.status);
+            }
             Event::Cancelled { by } => {
                 out = self.open("call:cancelled");
                 out.field("by", by);

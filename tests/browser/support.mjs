@@ -3,9 +3,11 @@
 //
 // Input, from the environment:
 //   CARILLON_BROWSER_TEST  JSON: {"urls": ["http://127.0.0.1:4000", …], "tokens": {"alice": "<jwt>", …},
-//                          "screenshots": "/a/folder" (optional), "ringTimeoutSecs": 5 (the nodes' setting)}
+//                          "screenshots": "/a/folder" (optional), "ringTimeoutSecs": 5 (the nodes' setting),
+//                          "livekit": {"url": "ws://127.0.0.1:7880", "key": "…", "secret": "…"} (where one is needed)}
 //   CHROMIUM               the browser's program, /usr/bin/chromium if not set
 
+import { createHmac } from "node:crypto";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
@@ -74,6 +76,7 @@ export class Stage {
   tabs = [];
   #browser;
   #context;
+  #bypassCSP = false;
 
   constructor(name) { this.name = name; }
 
@@ -85,12 +88,22 @@ export class Stage {
       args: [...FLAGS, ...flags],
       ignoreDefaultArgs: ["--mute-audio", "--disable-features"],
     });
-    this.#context = await this.#browser.newContext({ viewport: { width: 1280, height: 800 }, colorScheme: "light", bypassCSP });
+    this.#bypassCSP = bypassCSP;
+    this.#context = await this.#newContext();
+  }
+
+  #newContext() {
+    return this.#browser.newContext({ viewport: { width: 1280, height: 800 }, colorScheme: "light", bypassCSP: this.#bypassCSP });
+  }
+
+  // Of the tabs in one window the browser draws only the foremost; in a window of its own each is drawn all the time.
+  async #newPage({ ownWindow = false }) {
+    return (ownWindow ? await this.#newContext() : this.#context).newPage();
   }
 
   /** A new tab of the same browser, signed in by a link with the token in its fragment, online. */
   async tab(user, url = input.urls[0], options = {}) {
-    const tab = new Tab(this, user, await this.#context.newPage());
+    const tab = new Tab(this, user, await this.#newPage(options));
     this.tabs.push(tab);
     if (options.viewport) await tab.page.setViewportSize(options.viewport);
     if (options.colorScheme) await tab.page.emulateMedia({ colorScheme: options.colorScheme });
@@ -99,6 +112,14 @@ export class Stage {
     await tab.page.goto(`${url}/#token=${encodeURIComponent(token)}`);
     await tab.online();
     if (tab.page.url().includes("token")) throw new Error("the token stayed in the address bar");
+    return tab;
+  }
+
+  /** A new tab with the files of a node and nobody signed in, for a scenario that uses the modules alone. */
+  async plainTab(user, url = input.urls[0], options = {}) {
+    const tab = new Tab(this, user, await this.#newPage(options));
+    this.tabs.push(tab);
+    await tab.page.goto(`${url}/`);
     return tab;
   }
 
@@ -225,6 +246,32 @@ class Tab {
     await this.page.screenshot({ path: join(input.screenshots, `${name}.png`) }).catch((error) => console.error(String(error)));
     if (viewport) await this.page.setViewportSize(before);
   }
+}
+
+/** A token for a room of the media server, as the node would make it. */
+export function accessToken(livekit, { user, room }) {
+  const video = {
+    roomJoin: true, room, canPublish: true, canSubscribe: true, canPublishData: false,
+    canPublishSources: ["microphone", "camera", "screen_share", "screen_share_audio"],
+  };
+  return signed(livekit, { sub: `${user}#tab`, attributes: { "carillon.user": user, "carillon.device": "tab" }, video });
+}
+
+/** Puts somebody out of a room, as the media server's operator can. */
+export async function removeFromRoom(livekit, { room, user }) {
+  const answer = await fetch(`${livekit.url.replace(/^ws/, "http")}/twirp/livekit.RoomService/RemoveParticipant`, {
+    method: "POST",
+    headers: { "content-type": "application/json", authorization: `Bearer ${signed(livekit, { video: { roomAdmin: true, room } })}` },
+    body: JSON.stringify({ room, identity: `${user}#tab` }),
+  });
+  if (!answer.ok) throw new Error(`not removed: ${answer.status} ${await answer.text()}`);
+}
+
+function signed({ key, secret }, claims) {
+  const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
+  const now = Math.floor(Date.now() / 1000);
+  const body = `${part({ alg: "HS256", typ: "JWT" })}.${part({ iss: key, nbf: now - 5, exp: now + 600, ...claims })}`;
+  return `${body}.${createHmac("sha256", secret).update(body).digest("base64url")}`;
 }
 
 export const DESKTOP = { width: 1280, height: 800 };

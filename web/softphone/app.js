@@ -71,12 +71,14 @@ function showSignIn(problem) {
 function start(token) {
   sessionStorage.setItem(TOKEN_KEY, token);
   const client = new CarillonClient({ url: location.href, token, deviceName: "Softphone" });
-  phone = new Phone({ client, onChange: draw, onNotice: notify });
+  // `?relay`: for who does not want to show their address to the others.
+  const relayOnly = new URLSearchParams(location.search).has("relay");
+  phone = new Phone({ client, relayOnly, onChange: draw, onNotice: notify });
   window.carillon = {
     client,
     get session() { return phone?.session ?? null; },
-    /** What the browser tests look at: per peer the connection's state and the frames decoded. */
-    stats: async () => (await phone?.session?.mesh.stats()) ?? [],
+    /** What the browser tests look at: per person the way, the connection's state and the frames decoded. */
+    stats: async () => (await phone?.session?.transport.stats()) ?? [],
   };
   root.replaceChildren(home, inCall.element, incoming.element, toast);
   // A refusal is shown by `draw`, which hears of it by the state.

@@ -5,22 +5,21 @@
 const CAMERA = { width: { ideal: 1280 }, height: { ideal: 720 }, facingMode: "user" };
 
 export class LocalMedia {
+  /** The tracks, or null. */
   audio = null;
-  /** What is sent as picture: camera or screen, or null. */
-  video = null;
+  camera = null;
+  screen = null;
   muted = false;
-  sharing = false;
   /** A sentence for the user when something could not be opened. */
   problem = null;
-  #camera = null;
   #onTrack;
   #closed = false;
 
-  /** `onTrack(kind, trackOrNull)` whenever what is to be sent changed. */
+  /** `onTrack(kind, trackOrNull)` whenever one of `audio`, `camera`, `screen` changed. */
   constructor(onTrack) { this.#onTrack = onTrack; }
 
-  get cameraOn() { return this.#camera !== null; }
-  get flags() { return { audio: this.audio !== null && !this.muted, video: this.cameraOn && !this.sharing, screen: this.sharing }; }
+  get cameraOn() { return this.camera !== null; }
+  get sharing() { return this.screen !== null; }
 
   async open({ video }) {
     let stream = await this.#ask({ audio: true, video: video ? CAMERA : false });
@@ -58,18 +57,18 @@ export class LocalMedia {
 
   async setCamera(on) {
     if (!on) {
-      this.#camera?.stop();
-      this.#camera = null;
-      if (!this.sharing) this.#show(null);
+      this.camera?.stop();
+      this.#use("camera", null);
       return;
     }
+    if (this.camera) return;
     const stream = await this.#ask({ video: CAMERA });
     if (!stream) return;
-    if (this.#closed) { stream.getTracks()[0].stop(); return; }
+    if (this.#closed || this.camera) { stream.getTracks()[0].stop(); return; }
     this.#useCamera(stream.getVideoTracks()[0]);
   }
 
-  /** Shows the screen in place of the camera. `onEnd` when the user stops it in the browser's own bar. */
+  /** Shows the screen. `onEnd` when the user stops it in the browser's own bar. */
   async setScreen(on, onEnd = () => {}) {
     if (!on) { this.#endScreen(); return; }
     try {
@@ -78,35 +77,31 @@ export class LocalMedia {
       if (this.#closed) { track.stop(); return; }
       track.contentHint = "detail";
       track.onended = () => { this.#endScreen(); onEnd(); };
-      this.sharing = true;
-      this.#show(track);
+      this.#use("screen", track);
     } catch {
       // The user changed their mind: nothing to say.
     }
   }
 
   #endScreen() {
-    if (!this.sharing) return;
-    this.video?.stop();
-    this.sharing = false;
-    this.#show(this.#camera);
+    if (!this.screen) return;
+    this.screen.stop();
+    this.#use("screen", null);
   }
 
   #useCamera(track) {
-    this.#camera = track;
-    track.onended = () => { if (this.#camera === track) this.setCamera(false); };
-    if (!this.sharing) this.#show(track);
+    track.onended = () => { if (this.camera === track) this.setCamera(false); };
+    this.#use("camera", track);
   }
 
-  #show(track) {
-    this.video = track;
-    this.#onTrack("video", track);
+  #use(kind, track) {
+    this[kind] = track;
+    this.#onTrack(kind, track);
   }
 
   close() {
     this.#closed = true;
-    for (const track of [this.audio, this.video, this.#camera]) track?.stop();
-    this.audio = this.video = this.#camera = null;
-    this.sharing = false;
+    for (const track of [this.audio, this.camera, this.screen]) track?.stop();
+    this.audio = this.camera = this.screen = null;
   }
 }

@@ -15,14 +15,16 @@ export class Phone {
   connection = { state: "connecting" };
   recents = null;
   #client;
+  #relayOnly;
   #onChange;
   #onNotice;
   #recorded = new Set();
   #rings = [];
 
   /** `onChange()` after every change; `onNotice(text)` for what has no place of its own. */
-  constructor({ client, onChange, onNotice }) {
+  constructor({ client, relayOnly = false, onChange, onNotice }) {
     this.#client = client;
+    this.#relayOnly = relayOnly;
     this.#onChange = onChange;
     this.#onNotice = onNotice;
     client.on("state", (state) => { this.connection = state; onChange(); });
@@ -72,7 +74,7 @@ export class Phone {
   }
 
   #begin(options) {
-    const session = new CallSession({ client: this.#client, ...options, onChange: (one) => this.#onSession(one) });
+    const session = new CallSession({ client: this.#client, relayOnly: this.#relayOnly, ...options, onChange: (one) => this.#onSession(one) });
     this.session = session;
     this.#onChange();
     return session;

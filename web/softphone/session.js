@@ -1,14 +1,16 @@
 // One call on this device, from dialling or answering to its end.
-// Owns: the call's local media, its mesh of peer connections, its phase and outcome.
+// Owns: the call's local media, the way they go (`transport`), its phase and outcome.
 // Never: decides who answered or whether the call is over: the node says so, in events.
 // Survives: a reload of the page (`resume`), a reconnect of the socket to another node, missing devices.
 
 import { isFinal, isGone, newId } from "../carillon-client.js";
-import { PeerMesh } from "../webrtc.js";
+import { CallMedia } from "../call-media.js";
 import { LocalMedia } from "./media.js";
 
 // Somebody in the call with no connection to us: whoever was there first should have offered. Longer is silence.
 const LOOK_FOR_MISSING_MS = 4_000;
+// A notice that asks for nothing goes by itself.
+const NOTICE_MS = 6_000;
 const IN_CALL = new Set(["connecting", "joined", "reconnecting"]);
 
 export class CallSession {
@@ -24,14 +26,17 @@ export class CallSession {
   /** A sentence for the user, when something is not as it should be. */
   notice = null;
   #client;
+  #relayOnly;
+  #flagsMode = "p2p";
   #onChange;
   #offs = [];
   #missing = new Set();
   #told = new Set();
   #timer;
 
-  constructor({ client, callId, direction, peers, video, onChange }) {
+  constructor({ client, callId, direction, peers, video, relayOnly = false, onChange }) {
     this.#client = client;
+    this.#relayOnly = relayOnly;
     this.#onChange = onChange;
     this.callId = callId ?? newId();
     this.direction = direction;
@@ -40,10 +45,10 @@ export class CallSession {
     this.at = Date.now();
     this.selfId = client.userId;
     this.media = new LocalMedia((kind, track) => {
-      this.mesh.setTrack(kind, track).catch(() => {});
+      this.transport.setTrack(kind, track).catch(() => {});
       this.#changed();
     });
-    this.mesh = this.#newMesh();
+    this.transport = this.#newTransport();
     this.#offs.push(client.on("*", (data, event) => this.#onEvent(event, data)));
     this.#timer = setInterval(() => this.#connectMissing(), LOOK_FOR_MISSING_MS);
   }
@@ -68,10 +73,21 @@ export class CallSession {
 
   /** The state of the media: `connecting`, `connected` or `reconnecting`. */
   get mediaState() {
-    const states = [...this.mesh.peers.values()].map((peer) => peer.state);
+    const states = [...this.transport.peers.values()].map((peer) => peer.state);
     if (states.includes("connected")) return "connected";
     return states.includes("reconnecting") ? "reconnecting" : "connecting";
   }
+
+  /** What of a media server is to be offered to the user: `{escalate, record, recording}`. */
+  get offers() {
+    const isOn = this.phase === "active" && this.#client.session?.mediaServer === true;
+    const mine = this.call?.participants?.find((one) => one.userId === this.selfId);
+    const leads = mine?.role === "host" || mine?.role === "cohost";
+    return { escalate: isOn && this.call?.mode !== "sfu", record: isOn && leads, recording: this.isRecorded };
+  }
+
+  /** The call is being recorded, or will be in a moment. */
+  get isRecorded() { return ["starting", "recording"].includes(this.call?.recording?.status); }
 
   // ---- Beginning ---------------------------------------------------------------------------------------------
 
@@ -85,7 +101,7 @@ export class CallSession {
       const reply = await this.#client.request("call:start", { callId: this.callId, calleeIds: this.peers, type });
       if (reply.call.callId !== this.callId) this.#become(reply.call.callId);
       if (this.phase === "ended") { await this.#client.request("call:cancel", { callId: this.callId }); return; }
-      this.mesh.start(reply.media?.iceServers);
+      this.transport.start(reply.media);
       this.#read(reply.call);
     } catch (error) {
       this.#fail(error);
@@ -99,7 +115,7 @@ export class CallSession {
     const opened = this.media.open({ video: this.video });
     try {
       const reply = await this.#client.request("call:accept", { callId: this.callId });
-      this.mesh.start(reply.media?.iceServers);
+      this.transport.start(reply.media);
       this.#read(reply.call);
       await opened;
       this.#changed();
@@ -115,35 +131,37 @@ export class CallSession {
     this.phase = call.status === "ringing" && call.initiatorId === this.selfId ? "outgoing" : "connecting";
     this.#changed();
     const opened = this.media.open({ video: this.video });
-    let iceServers = [];
+    let media = {};
     try {
-      const reply = await this.#client.request("call:join", { callId: this.callId });
-      iceServers = reply.media?.iceServers;
+      ({ media } = await this.#client.request("call:join", { callId: this.callId }));
     } catch { /* Without servers it works in one network. */ }
     if (this.phase === "ended") return;
-    this.mesh.start(iceServers);
+    this.transport.start(media);
     await opened;
     if (this.phase === "ended") return;
     // The others hold connections to a page that is gone; an offer tells them so.
-    for (const { userId } of this.others) this.mesh.connect(userId);
+    for (const { userId } of this.others) this.transport.connect(userId);
     this.#read(call);
     this.#sendFlags();
   }
 
   // The other side called at the same moment: theirs is the call, already accepted by this device.
   #become(callId) {
-    this.mesh.close();
+    this.transport.close();
     this.callId = callId;
     this.direction = "in";
-    this.mesh = this.#newMesh();
-    for (const kind of ["audio", "video"]) this.mesh.setTrack(kind, this.media[kind]);
+    this.transport = this.#newTransport();
+    for (const kind of ["audio", "camera", "screen"]) this.transport.setTrack(kind, this.media[kind]);
+    this.transport.setMuted(this.media.muted);
     this.phase = "connecting";
   }
 
-  #newMesh() {
-    return new PeerMesh({
-      client: this.#client, callId: this.callId, selfId: this.selfId,
+  #newTransport() {
+    return new CallMedia({
+      client: this.#client, callId: this.callId, selfId: this.selfId, relayOnly: this.#relayOnly,
       onChange: () => this.#onMedia(),
+      onMuted: (kind) => this.#muteAsTold(kind),
+      onRefused: (kind) => this.#say(`The call does not take your ${WORDS[kind]}.`),
     });
   }
 
@@ -151,6 +169,7 @@ export class CallSession {
 
   async setMuted(muted) {
     this.media.setMuted(muted);
+    this.transport.setMuted(muted);
     this.#changed();
     await this.#sendFlags();
   }
@@ -165,6 +184,23 @@ export class CallSession {
     await this.media.setScreen(on, () => { this.#changed(); this.#sendFlags(); });
     this.#changed();
     await this.#sendFlags();
+  }
+
+  /** Moves the call onto the media server, where there is one. */
+  async escalate() {
+    try {
+      await this.#client.request("call:escalate", { callId: this.callId });
+    } catch (error) {
+      this.#say(error.code === "media_unavailable" ? "There is no media server." : `This did not work: ${error.message}`);
+    }
+  }
+
+  async setRecording(on) {
+    try {
+      await this.#client.request(on ? "recording:start" : "recording:stop", { callId: this.callId });
+    } catch (error) {
+      this.#say(error.code === "media_unavailable" ? "Calls cannot be recorded here." : `The recording did not ${on ? "start" : "stop"}: ${error.message}`);
+    }
   }
 
   async invite(userIds) {
@@ -196,7 +232,31 @@ export class CallSession {
 
   #sendFlags() {
     if (this.phase === "ended") return undefined;
-    return this.#client.request("call:media", { callId: this.callId, ...this.media.flags }).catch(() => {});
+    const { audio, muted, cameraOn, sharing } = this.media;
+    this.#flagsMode = this.transport.mode;
+    // From peer to peer the screen takes the camera's place; in a room both are to be seen.
+    const video = cameraOn && (!sharing || this.#flagsMode === "sfu");
+    return this.#client.request("call:media", { callId: this.callId, audio: audio !== null && !muted, video, screen: sharing }).catch(() => {});
+  }
+
+  #muteAsTold(kind) {
+    if (this.phase === "ended") return;
+    if (kind === "audio" && !this.media.muted) this.setMuted(true);
+    else if (kind === "camera" && this.media.cameraOn) this.setCamera(false);
+    else if (kind === "screen" && this.media.sharing) this.setScreen(false);
+    else return;
+    this.#say(`Your ${WORDS[kind]} was switched off by ${this.isGroup ? "a host" : "the other side"}.`);
+  }
+
+  // Says something for a while; what asks for an answer stays.
+  #say(text) {
+    this.notice = text;
+    this.#changed();
+    setTimeout(() => {
+      if (this.notice !== text || this.phase === "ended") return;
+      this.notice = null;
+      this.#changed();
+    }, NOTICE_MS);
   }
 
   // ---- Hearing -----------------------------------------------------------------------------------------------
@@ -215,7 +275,7 @@ export class CallSession {
         if (theirs) this.#onTheyJoined(data.userId);
         break;
       case "call:participant_left":
-        if (theirs) this.mesh.remove(data.userId);
+        if (theirs) this.transport.remove(data.userId);
         else if (data.reason === "kicked") { this.#finish("completed"); return; }
         break;
       case "call:participant_updated":
@@ -223,15 +283,18 @@ export class CallSession {
         break;
       case "call:accepted_elsewhere": this.#finish("elsewhere"); return;
       case "call:kicked":
-        if (theirs) this.mesh.remove(data.userId);
+        if (theirs) this.transport.remove(data.userId);
         else { this.#finish("completed"); return; }
         break;
       case "call:transferred":
         if (!theirs) { this.#finish("completed"); return; }
-        this.mesh.remove(data.userId);
+        this.transport.remove(data.userId);
         break;
       case "call:mute_requested":
-        if (data.track === "audio" && data.userIds?.includes(this.selfId)) this.setMuted(true);
+        if (data.userIds?.includes(this.selfId)) this.#muteAsTold(data.track === "video" ? "camera" : data.track);
+        break;
+      case "call:escalation_aborted":
+        this.#say("The media server could not be reached: the call goes on as it was.");
         break;
       case "call:state": this.#read(this.call ?? data); break;
       case "call:ended": this.#finish(outcomeOf(data, this)); return;
@@ -247,7 +310,7 @@ export class CallSession {
       this.phase = "connecting";
       this.#sendFlags();
     }
-    this.mesh.connect(userId);
+    this.transport.connect(userId);
   }
 
   #read(call) {
@@ -255,17 +318,20 @@ export class CallSession {
     if (isFinal(call.status)) { this.#finish(outcomeOf({ reason: call.endReason, status: call.status }, this)); return; }
     for (const one of call.participants ?? []) {
       if (one.userId === this.selfId) continue;
-      if (isGone(one.status)) this.mesh.remove(one.userId);
+      if (isGone(one.status)) this.transport.remove(one.userId);
+      else if (this.transport.mode !== "p2p" && IN_CALL.has(one.status)) this.transport.connect(one.userId);
       else if (one.status === "ringing") this.rings.set(one.userId, "ringing");
     }
     if (call.status === "connecting" && this.phase === "outgoing") this.phase = "connecting";
     if (call.status === "active") this.#activate();
+    this.transport.follow(call);
     this.#changed();
   }
 
   #onMedia() {
     if (this.phase === "ended") return;
     if (this.mediaState === "connected") this.#activate();
+    if (this.media.sharing && this.#flagsMode !== this.transport.mode) this.#sendFlags();
     this.#changed();
   }
 
@@ -279,8 +345,8 @@ export class CallSession {
 
   #connectMissing() {
     if (this.phase === "ended" || this.phase === "outgoing") return;
-    const missing = this.others.map((one) => one.userId).filter((userId) => !this.mesh.peers.has(userId));
-    for (const userId of missing) if (this.#missing.has(userId)) this.mesh.connect(userId);
+    const missing = this.others.map((one) => one.userId).filter((userId) => !this.transport.peers.has(userId));
+    for (const userId of missing) if (this.#missing.has(userId)) this.transport.connect(userId);
     this.#missing = new Set(missing);
   }
 
@@ -300,7 +366,7 @@ export class CallSession {
     this.endedAt = Date.now();
     clearInterval(this.#timer);
     for (const off of this.#offs) off();
-    this.mesh.close();
+    this.transport.close();
     this.media.close();
     this.#changed();
   }
@@ -311,6 +377,8 @@ export class CallSession {
 
   #changed() { this.#onChange(this); }
 }
+
+const WORDS = { audio: "microphone", camera: "camera", screen: "screen" };
 
 function outcomeOf({ reason, status }, session) {
   if (session.startedAt !== null && reason !== "media_failed" && reason !== "error") return "completed";

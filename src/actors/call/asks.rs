@@ -12,7 +12,7 @@ use crate::{
     },
     clock,
     domain::{
-        By, Call, Command, ParticipantStatus, Prey, UserId,
+        By, Call, Command, Membership, ParticipantStatus, Prey, UserId,
         call::{
             decide,
             glare::{Clash, clash},
@@ -48,13 +48,14 @@ impl CallActor {
         }
         let asked_for = membership::asked_for(&self.call, &caller.user, &request.ask);
         if !asked_for.is_empty()
-            && found.member.is_none()
+            && found.membership.is_none()
             && let Some(group) = self.call.group.clone()
         {
             return self.look_up_members(group, asked_for, request, found, ctx);
         }
-        let member = found.member.unwrap_or(false);
-        if let Err(rejection) = membership::admits(&self.call, &caller.user, &request.ask, member) {
+        let membership = found.membership.unwrap_or_default();
+        let is_member = membership >= Membership::Member;
+        if let Err(rejection) = membership::admits(&self.call, &caller.user, &request.ask, is_member) {
             let last_words = self.last_words(&caller.user, &request.ask);
             let _ = request.reply.send(last_words.ok_or_else(|| rejection.into()));
             return;
@@ -64,7 +65,7 @@ impl CallActor {
         let reply = Reply { to: reply, key, kept: None };
         match ask {
             Ask::Do(asked) => {
-                let by = By::User { user: caller.user.clone(), device: caller.device.clone(), group_member: member };
+                let by = By::User { user: caller.user.clone(), device: caller.device.clone(), membership };
                 self.perform(&by, &asked, Some(command), Some(caller), Some(reply), ctx);
             }
             Ask::Notice(noticed) => self.notice(&caller, noticed, command, reply, ctx),
@@ -92,8 +93,7 @@ impl CallActor {
                 Clash::AlreadyIn => reply.send(Ok(self.answer_to(Some(&caller.user)))),
                 Clash::Separate => reply.send(Ok(Answer::Separate)),
                 Clash::Merge(merged) => {
-                    let by =
-                        By::User { user: caller.user.clone(), device: caller.device.clone(), group_member: member };
+                    let by = By::User { user: caller.user.clone(), device: caller.device.clone(), membership };
                     self.perform(&by, &merged, Some(command), Some(caller), Some(reply), ctx);
                 }
             },
@@ -135,6 +135,7 @@ impl CallActor {
                 self.links.get(&caller.user).is_some_and(|link| Some(&link.session) != caller.session.as_ref())
             }
             Command::BusyElsewhere { user } => *user != caller.user,
+            Command::RecordingChanged { .. } => self.would_change_nothing(&noticed),
             Command::Sweep(prey) => self.is_heard_of(prey) || self.would_change_nothing(&noticed),
             _ => true,
         };

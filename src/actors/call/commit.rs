@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{CallActor, Caller, RETRY_TIMER, Reply, asks::waits, call_object, publish::Prepared, relay::Relay};
 use crate::{
-    actors::{Answer, keyed},
+    actors::{Answer, keyed, recordings},
     clock,
     domain::{Call, Event, Recorded, Timestamp, UserId},
     store::{Commit, CommitOutcome, StoreError},
@@ -91,8 +91,13 @@ impl CallActor {
                 self.note_position();
                 self.log(&prepared);
                 fail::fail_point!("call-before-publish");
+                let concerns_recording =
+                    prepared.recorded.iter().any(|recorded| recordings::is_concerned(&recorded.event));
                 self.publish(prepared, ctx);
                 fail::fail_point!("call-after-publish");
+                if concerns_recording {
+                    self.record();
+                }
                 if let Some(mut reply) = reply {
                     let answer = match reply.kept.take() {
                         Some(first) => Answer::OnRecord(Box::new(Ok(first))),
@@ -129,6 +134,13 @@ impl CallActor {
             }
         }
         self.pump(ctx);
+    }
+
+    /// Everybody has heard of it: whatever is to be done about the call's recording now is done, beside the call.
+    pub(super) fn record(&self) {
+        if let Some(recording) = &self.call.recording {
+            recordings::drive_beside(&self.node, recording.id.clone());
+        }
     }
 
     /// A caller with a session is where it is; one without has come in at a device whose session is not known.

@@ -18,12 +18,14 @@ use crate::{
         messages::{Request, Resume},
     },
     domain::{
-        By, Call, Command, GroupId, Rejection, UserId,
-        call::{is_absent, is_guest},
+        By, Call, Command, GroupId, Membership, Rejection, UserId,
+        call::{admin_may, is_absent, is_guest},
     },
+    store::MemberRole,
 };
 
-/// Whose membership must be known before the question is answered; nobody's, if the call has no group.
+/// Whose membership, and role in the group, must be known before the question is answered; nobody's, if the call has no
+/// group.
 pub(in crate::actors) fn asked_for(call: &Call, user: &UserId, ask: &Ask) -> Vec<UserId> {
     if call.group.is_none() || matches!(ask, Ask::Notice(_)) {
         return Vec::new();
@@ -31,7 +33,10 @@ pub(in crate::actors) fn asked_for(call: &Call, user: &UserId, ask: &Ask) -> Vec
     if is_outsider(call, user, ask) {
         return vec![user.clone()];
     }
-    let Ask::Do(Command::Invite { users, .. }) = bare(ask) else { return Vec::new() };
+    let Ask::Do(command) = bare(ask) else { return Vec::new() };
+    // Only where it would else be refused: who is in charge of the call does not wait for the database.
+    let asker = admin_may(call, user, command).then(|| user.clone());
+    let Command::Invite { users, .. } = command else { return asker.into_iter().collect() };
     if !call.participant(user).is_some_and(|p| p.status.is_engaged()) {
         // Who may not ask anybody in is refused for that.
         return Vec::new();
@@ -39,7 +44,7 @@ pub(in crate::actors) fn asked_for(call: &Call, user: &UserId, ask: &Ask) -> Vec
     let mut seen = HashSet::new();
     let new: Vec<UserId> = users.iter().filter(|user| is_absent(call, user) && seen.insert(*user)).cloned().collect();
     // More than the call takes are refused for that alone.
-    if new.len() > call.max_participants as usize { Vec::new() } else { new }
+    if new.len() > call.max_participants as usize { Vec::new() } else { asker.into_iter().chain(new).collect() }
 }
 
 /// Whether the question may be asked; `members`: all of [`asked_for`] are.
@@ -80,24 +85,24 @@ impl CallActor {
     ) {
         self.busy = true;
         let store = self.node.store.clone();
-        let lookup = async move { (store.members_among(&group, &users).await, users) };
-        ctx.spawn(lookup.into_actor(self).map(move |(members, users), actor, ctx| {
+        let lookup = async move { (store.roles_among(&group, &users).await, users) };
+        ctx.spawn(lookup.into_actor(self).map(move |(roles, users), actor, ctx| {
             actor.busy = false;
-            match members {
-                Ok(members) => {
-                    let others = without(users, &members);
+            match roles {
+                Ok(roles) => {
                     let mut request = request;
-                    let found = match bare_mut(&mut request.ask) {
-                        // Asked in by name: they need not be members.
-                        Ask::Do(Command::Invite { guests, .. })
-                            if request.caller.as_ref().is_none_or(|caller| !others.contains(&caller.user)) =>
-                        {
-                            *guests = others;
-                            LookedUp { member: Some(true), ..found }
-                        }
-                        _ => LookedUp { member: Some(others.is_empty()), ..found },
+                    let asker = request.caller.as_ref().map(|caller| caller.user.clone());
+                    let membership = match &asker {
+                        Some(asker) if users.contains(asker) => membership_of(asker, &roles),
+                        // In the call, and so a member until the application says otherwise.
+                        _ => Membership::Member,
                     };
-                    actor.jobs.push_front(Job::Ask(request, found));
+                    if let Ask::Do(Command::Invite { guests, .. }) = bare_mut(&mut request.ask) {
+                        // Asked in by name: they need not be members.
+                        let others = users.into_iter().filter(|user| Some(user) != asker.as_ref());
+                        *guests = others.filter(|user| membership_of(user, &roles) == Membership::Outside).collect();
+                    }
+                    actor.jobs.push_front(Job::Ask(request, LookedUp { membership: Some(membership), ..found }));
                 }
                 Err(error) => {
                     let _ = request.reply.send(Err(error.into()));
@@ -179,6 +184,14 @@ impl CallActor {
     fn present(&self) -> Vec<UserId> {
         let there = self.call.participants.iter().filter(|p| !p.status.is_final() && !is_guest(&self.call, &p.user));
         there.map(|p| p.user.clone()).collect()
+    }
+}
+
+fn membership_of(user: &UserId, roles: &[(UserId, MemberRole)]) -> Membership {
+    match roles.iter().find(|(member, _)| member == user) {
+        Some((_, MemberRole::Admin)) => Membership::Admin,
+        Some((_, MemberRole::Member)) => Membership::Member,
+        None => Membership::Outside,
     }
 }
 

@@ -39,7 +39,7 @@ use super::{
 };
 use crate::{
     clock,
-    domain::{By, Call, CallId, Command, NodeId, Recorded, SessionId, UserId, call::decide},
+    domain::{By, Call, CallId, Command, Membership, NodeId, Recorded, SessionId, UserId, call::decide},
     wire::Refusal,
 };
 
@@ -92,8 +92,8 @@ impl Reply {
 /// What was looked up for a question before it has its turn.
 #[derive(Default, Clone, Copy)]
 struct LookedUp {
-    /// Whether all whose membership in the call's group matters for the question are members.
-    member: Option<bool>,
+    /// How the asker belongs to the call's group, where that matters for the question.
+    membership: Option<Membership>,
     /// Nothing is on record under the command's key.
     unheard: bool,
 }
@@ -320,6 +320,10 @@ impl Actor for CallActor {
             if self.rebuilt && !self.all_have_spoken {
                 ctx.run_later(LINK_PATIENCE, |actor, ctx| actor.miss_the_silent(ctx));
             }
+        }
+        if (self.rebuilt || self.moved) && self.call.running_recording().is_some() {
+            // The owner before may have died between the wish and the deed.
+            self.record();
         }
         self.look_for_former_members(ctx);
         self.note_position();

@@ -10,13 +10,16 @@
 //!                                            └──────────────── next batch, while they come full <───────┘
 //! ```
 
+mod expired_recordings;
 mod left_behind;
 mod local;
 mod max_duration;
+mod orphan_rooms;
 mod run;
 mod runner;
 mod stale_connecting;
 mod stale_ringing;
+mod stuck_recordings;
 mod takeover;
 
 use std::time::Duration;
@@ -58,8 +61,16 @@ trait Sweeper {
 }
 
 /// Every sweeper there is.
-pub const NAMES: [&str; 5] =
-    [stale_ringing::NAME, stale_connecting::NAME, max_duration::NAME, left_behind::NAME, takeover::NAME];
+pub const NAMES: [&str; 8] = [
+    stale_ringing::NAME,
+    stale_connecting::NAME,
+    max_duration::NAME,
+    left_behind::NAME,
+    orphan_rooms::NAME,
+    stuck_recordings::NAME,
+    expired_recordings::NAME,
+    takeover::NAME,
+];
 
 fn all() -> [&'static dyn Sweeper; NAMES.len()] {
     [
@@ -67,6 +78,9 @@ fn all() -> [&'static dyn Sweeper; NAMES.len()] {
         &stale_connecting::StaleConnecting,
         &max_duration::MaxDuration,
         &left_behind::LeftBehind,
+        &orphan_rooms::OrphanRooms,
+        &stuck_recordings::StuckRecordings,
+        &expired_recordings::ExpiredRecordings,
         &takeover::Takeover,
     ]
 }

@@ -37,6 +37,8 @@ const QUALITY_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Statements in a row that forget some of these, or of answers. Fewer than come in in an hour, and they pile up; what is left over is
 /// for the next time, or for another node.
 const FORGET_ROUNDS: usize = 200;
+/// For how long the ids of webhooks are kept: well past the age at which one is refused as stale.
+const WEBHOOKS_KEPT: Duration = Duration::from_secs(60 * 60);
 /// For how long the first answers to commands with a key are kept, at least, as the protocol says; how many are forgotten
 /// by one statement.
 const KEYS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -112,6 +114,9 @@ async fn forget(node: &NodeHandle) {
     let store = &node.store;
     forget_all(node, "old reports of quality not forgotten", || store.forget_quality(QUALITY_KEPT)).await;
     forget_all(node, "old answers not forgotten", || store.forget_keyed(KEYS_KEPT, KEYS_AT_ONCE)).await;
+    if let Err(error) = store.trim_livekit_events(WEBHOOKS_KEPT).await {
+        tracing::debug!(node.id = %node.id, %error, "old webhooks not forgotten");
+    }
     let forgotten = match node.store.forget_sweeps(RUNS_KEPT).await {
         Ok(_) => node.store.forget_dead_nodes(NODES_KEPT).await.map(drop),
         Err(error) => Err(error),

@@ -48,10 +48,9 @@ impl Check {
         let redirect = self.switch("RECORDINGS_S3_REDIRECT", &args.recordings_s3_redirect);
         let access_key = given(args.recordings_s3_access_key);
         let secret_key = given_secret(args.recordings_s3_secret_key);
-        for (name, absent) in [
-            ("RECORDINGS_S3_ACCESS_KEY", access_key.is_none()),
-            ("RECORDINGS_S3_SECRET_KEY", secret_key.is_none()),
-        ] {
+        for (name, absent) in
+            [("RECORDINGS_S3_ACCESS_KEY", access_key.is_none()), ("RECORDINGS_S3_SECRET_KEY", secret_key.is_none())]
+        {
             if absent {
                 self.wrong(name, "is empty, but RECORDINGS_S3_BUCKET is set");
             }

@@ -35,12 +35,20 @@ fn has_room(call: &Call) -> Result<(), Rejection> {
     if call.engaged().count() < call.max_participants as usize { Ok(()) } else { Err(Rejection::CallFull) }
 }
 
-pub(super) fn join(call: &Call, now: Timestamp, rules: &Rules, user: &UserId, device: &DeviceId) -> Decision {
+/// `admin`: of the call's group; no door is closed to them.
+pub(super) fn join(
+    call: &Call,
+    now: Timestamp,
+    rules: &Rules,
+    user: &UserId,
+    device: &DeviceId,
+    admin: bool,
+) -> Decision {
     if call.status.is_final() {
         return Err(Rejection::AlreadyEnded);
     }
     let deadline = now + rules.connect_timeout;
-    let in_charge = call.participant(user).is_some_and(|p| p.role != Role::Participant);
+    let in_charge = admin || call.participant(user).is_some_and(|p| p.role != Role::Participant);
     let enters = |event, waits| {
         if call.lobby && !in_charge {
             return Ok(vec![waits]);
@@ -72,15 +80,16 @@ pub(super) fn invite(
     now: Timestamp,
     rules: &Rules,
     by: &UserId,
+    admin: bool,
     users: &[UserId],
     guests: &[UserId],
 ) -> Decision {
-    let role = call.participant(by).map(|p| p.role);
-    if call.locked && role == Some(Role::Participant) {
+    let plain = !admin && call.participant(by).is_some_and(|p| p.role == Role::Participant);
+    if call.locked && plain {
         return Err(Rejection::CallLocked);
     }
     let kicked = |user: &UserId| call.is_in(user, |status| status == ParticipantStatus::Kicked);
-    if role == Some(Role::Participant) && users.iter().any(kicked) {
+    if plain && users.iter().any(kicked) {
         // Who was sent away comes back only by who may send away.
         return Err(Rejection::Forbidden);
     }

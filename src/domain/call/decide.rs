@@ -3,15 +3,15 @@
 //! An empty list is a success that changes nothing: the command was a repetition, or had been overtaken.
 
 use super::{
-    Call, CallStatus,
+    Call, CallMode, CallStatus,
     coming::{accept, invite, join},
     ending::conclude,
     ending::status_for,
-    evolve, moderation, recording, sweeping, timers, transfer,
+    escalation, evolve, moderation, recording, sweeping, timers, transfer,
 };
 use crate::domain::{
-    By, Command, DeviceId, EndReason, Event, Participant, ParticipantStatus, Recorded, Rejection, Role, Rules, Start,
-    Timestamp, UserId, command::MAX_RING_TIMEOUT, command::MAX_RINGING_DEVICES, event::Created,
+    By, Command, DeviceId, EndReason, Event, Membership, Participant, ParticipantStatus, Recorded, Rejection, Role,
+    Rules, Start, Timestamp, UserId, command::MAX_RING_TIMEOUT, command::MAX_RINGING_DEVICES, event::Created,
 };
 
 pub(super) type Decision = Result<Vec<Event>, Rejection>;
@@ -35,10 +35,14 @@ pub fn start(start: &Start, now: Timestamp, rules: &Rules) -> Decision {
     if start.ring_timeout.is_some_and(|wanted| wanted.is_zero() || wanted > MAX_RING_TIMEOUT) {
         return Err(Rejection::Invalid("ringTimeoutSecs must be between 1 and 600"));
     }
+    if start.mode == CallMode::Sfu && !rules.media_server {
+        return Err(Rejection::MediaUnavailable("no media server is configured"));
+    }
     let ring_timeout = start.ring_timeout.unwrap_or(rules.ring_timeout);
     Ok(vec![Event::Created(Box::new(Created {
         call_type: start.call_type,
         mode: start.mode,
+        escalates: start.escalates && start.mode == CallMode::P2p,
         initiator: start.initiator.clone(),
         device: start.device.clone(),
         group: start.group.clone(),
@@ -53,8 +57,9 @@ pub fn start(start: &Start, now: Timestamp, rules: &Rules) -> Decision {
 /// The events that a command to an existing call leads to.
 pub fn decide(call: &Call, now: Timestamp, rules: &Rules, by: &By, command: &Command) -> Decision {
     let (events, author) = match by {
-        By::User { user, device, group_member } => {
-            let member = *group_member && call.group.is_some();
+        By::User { user, device, membership } => {
+            let admin = *membership == Membership::Admin && call.group.is_some();
+            let member = *membership >= Membership::Member && call.group.is_some();
             if call.participant(user).is_none() && !member {
                 return Err(Rejection::NotFound);
             }
@@ -63,11 +68,11 @@ pub fn decide(call: &Call, now: Timestamp, rules: &Rules, by: &By, command: &Com
             if matches!(command, Command::Join) && outsider && !member {
                 return Err(Rejection::NotFound);
             }
-            (by_user(call, now, rules, user, device, command)?, Some(user))
+            (by_user(call, now, rules, user, device, admin, command)?, Some(user))
         }
         By::System => (by_system(call, now, rules, command)?, None),
     };
-    Ok(with_the_end(call, now, author, events))
+    Ok(with_the_end(call, now, rules, author, events))
 }
 
 /// Neither in the call nor rung, nor waiting to be let in.
@@ -81,8 +86,14 @@ pub fn is_guest(call: &Call, user: &UserId) -> bool {
     call.participant(user).is_some_and(|p| p.guest && p.leave_reason != Some(EndReason::Kicked))
 }
 
-/// Adds the end of the call, if that is what the events lead to.
-fn with_the_end(call: &Call, now: Timestamp, author: Option<&UserId>, mut events: Vec<Event>) -> Vec<Event> {
+/// Adds the end of the call, if that is what the events lead to, and what else follows from them by itself.
+fn with_the_end(
+    call: &Call,
+    now: Timestamp,
+    rules: &Rules,
+    author: Option<&UserId>,
+    mut events: Vec<Event>,
+) -> Vec<Event> {
     if events.is_empty() || events.iter().any(|e| matches!(e, Event::Ended { .. })) {
         return events;
     }
@@ -97,7 +108,14 @@ fn with_the_end(call: &Call, now: Timestamp, author: Option<&UserId>, mut events
             _ => {}
         }
     }
-    events.extend(conclude(&next, author, last_leave).or_else(|| moderation::succession(&next)));
+    if let Some(end) = conclude(&next, author, last_leave) {
+        events.push(end);
+        return events;
+    }
+    let follow = escalation::follow_up(&next, now, rules, &events);
+    events.extend(moderation::succession(&next));
+    events.extend(recording::follow_up(&next, &events));
+    events.extend(follow);
     events
 }
 
@@ -107,6 +125,7 @@ fn by_user(
     rules: &Rules,
     user: &UserId,
     device: &DeviceId,
+    admin: bool,
     command: &Command,
 ) -> Decision {
     let me = call.participant(user);
@@ -149,7 +168,7 @@ fn by_user(
         Command::Cancel if over => Err(Rejection::AlreadyEnded),
         Command::Cancel if call.started_at.is_some() => Err(Rejection::WrongState("it has been accepted")),
         Command::Cancel => Ok(cancelled(user)),
-        Command::Join => join(call, now, rules, &user, device),
+        Command::Join => join(call, now, rules, &user, device, admin),
         Command::Leave if over => Ok(vec![]),
         // A device that lost the race tidies up after itself: that must not hang up at the one that won.
         Command::Leave if engaged && !here && status != Some(ParticipantStatus::Reconnecting) => Ok(vec![]),
@@ -162,10 +181,11 @@ fn by_user(
         Command::Leave if status.is_some() => Ok(vec![]),
         Command::Leave => Err(Rejection::NotParticipant),
         Command::End { .. } if over => Ok(vec![]),
-        Command::End { reason } => end(call, &user, device, rung, engaged, *reason),
+        Command::End { reason } if admin && !engaged => Ok(moderation::end_from_outside(call, user, *reason)),
+        Command::End { reason } => end(call, &user, device, rung, engaged, admin, *reason),
         Command::Invite { .. } | Command::Media { .. } if over => Err(Rejection::AlreadyEnded),
         Command::Invite { .. } | Command::Media { .. } if !engaged => Err(Rejection::NotParticipant),
-        Command::Invite { users, guests } => invite(call, now, rules, &user, users, guests),
+        Command::Invite { users, guests } => invite(call, now, rules, &user, admin, users, guests),
         Command::Media { audio, video, screen } => {
             let differs = me.is_some_and(|p| {
                 audio.is_some_and(|v| v != p.audio)
@@ -177,7 +197,7 @@ fn by_user(
         }
         Command::Kick { user: kicked }
             if over
-                && me.is_some_and(|p| p.role != Role::Participant)
+                && (admin || me.is_some_and(|p| p.role != Role::Participant))
                 && call.is_in(kicked, |status| status == ParticipantStatus::Kicked) =>
         {
             Ok(vec![])
@@ -194,6 +214,7 @@ fn by_user(
         | Command::Hold
         | Command::Resume
         | Command::Transfer { .. }
+        | Command::Escalate
             if over =>
         {
             Err(Rejection::AlreadyEnded)
@@ -202,16 +223,15 @@ fn by_user(
         Command::Hold => transfer::hold(call, in_it(me)?, true),
         Command::Resume => transfer::hold(call, in_it(me)?, false),
         Command::Transfer { to } => transfer::transfer(call, now, rules, in_it(me)?, to),
-        Command::StartRecording { recording, options } => {
-            recording::start(call, now, rules, in_it(me)?, recording, options)
-        }
+        Command::StartRecording { recording, wish } => recording::start(call, now, rules, in_it(me)?, recording, wish),
         Command::StopRecording => recording::stop(call, in_it(me)?),
+        Command::Escalate => escalation::requested(call, now, rules, &in_it(me)?.user),
         Command::Role { .. }
         | Command::Kick { .. }
         | Command::Mute { .. }
         | Command::Lock { .. }
         | Command::Admit { .. }
-        | Command::Deny { .. } => moderation::moderate(call, now, rules, in_it(me)?, command),
+        | Command::Deny { .. } => moderation::moderate(call, now, rules, in_it(me)?, admin, command),
         Command::Connected { .. }
         | Command::Unreachable { .. }
         | Command::BusyElsewhere { .. }
@@ -219,6 +239,9 @@ fn by_user(
         | Command::ConnectionBack { .. }
         | Command::Remove { .. }
         | Command::RecordingChanged { .. }
+        | Command::RoomJoined { .. }
+        | Command::RoomLeft { .. }
+        | Command::RoomUnavailable
         | Command::Tick
         | Command::Sweep(_) => Err(Rejection::Forbidden),
     }
@@ -273,6 +296,9 @@ fn by_system(call: &Call, now: Timestamp, rules: &Rules, command: &Command) -> D
         Command::RecordingChanged { recording, status, reason } => {
             recording::changed(call, recording, *status, reason.as_ref())
         }
+        Command::RoomJoined { user, device } => escalation::room_joined(call, user, device),
+        Command::RoomLeft { user, device } => escalation::room_left(call, user, device),
+        Command::RoomUnavailable => escalation::room_unavailable(call, now),
         Command::Tick => timers::due(call, now, rules),
         Command::Sweep(prey) => sweeping::swept(call, now, rules, prey),
         _ => return Err(Rejection::Forbidden),
@@ -329,10 +355,11 @@ fn end(
     device: &DeviceId,
     rung: bool,
     engaged: bool,
+    admin: bool,
     reason: Option<EndReason>,
 ) -> Decision {
     let role = call.participant(user).map(|p| p.role);
-    let in_charge = matches!(role, Some(Role::Host | Role::Cohost)) && engaged;
+    let in_charge = (admin || matches!(role, Some(Role::Host | Role::Cohost))) && engaged;
     if !call.is_group && rung {
         return Ok(vec![Event::Declined { user: user.clone(), device: Some(device.clone()), reason: None }]);
     }

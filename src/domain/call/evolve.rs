@@ -1,7 +1,7 @@
 //! How one event changes a call. Also how a call is rebuilt from its history, so it never refuses: an event that is
 //! in the history has happened.
 
-use super::{Audience, Call, CallRecording, CallStatus, End, Take, Transfer};
+use super::{Audience, Call, CallMode, CallRecording, CallStatus, End, Escalation, Take, Transfer};
 use crate::domain::{
     CallId, DeviceId, EndReason, Event, Participant, ParticipantStatus, Recorded, RecordingStatus, Role, Timestamp,
     UserId, event::Created,
@@ -54,6 +54,9 @@ impl Call {
             transfer: None,
             recording: None,
             recordings: Vec::new(),
+            escalates: created.escalates,
+            escalation: None,
+            no_escalation_before: None,
             created_at: at,
             ringing_at: rings.then_some(at),
             started_at: None,
@@ -82,6 +85,7 @@ impl Call {
             p.deadline = Some(deadline);
             p.unreachable = false;
             p.was_connected = false;
+            p.in_room = false;
             // What was switched on in an earlier stay is not on now: the device says anew what it sends.
             (p.audio, p.video, p.screen, p.hand_raised, p.held) = (false, false, false, false, false);
         }
@@ -116,7 +120,7 @@ impl Call {
         }
         p.status = status;
         p.deadline = None;
-        (p.hand_raised, p.held) = (false, false);
+        (p.hand_raised, p.held, p.in_room) = (false, false, false);
         self.transfer.take_if(|transfer| transfer.to == *user);
         self.participant_mut(user)
     }
@@ -166,6 +170,7 @@ pub fn evolve(call: &mut Call, recorded: &Recorded) -> Audience {
         Event::Moved { user, device } => {
             if let Some(p) = call.participant_mut(user) {
                 p.device = Some(device.clone());
+                p.in_room = false;
                 reconnect(p, None);
             }
         }
@@ -262,6 +267,23 @@ pub fn evolve(call: &mut Call, recorded: &Recorded) -> Audience {
         Event::RecordingStopped { recording, .. } => call.on_recording(recording, RecordingStatus::Processing),
         Event::RecordingChanged { recording, status, .. } => call.on_recording(recording, *status),
         Event::Admitted { .. } | Event::MuteRequested { .. } | Event::Cancelled { .. } => {}
+        Event::Escalating { cause, by, deadline } => {
+            call.escalation = Some(Escalation { cause: *cause, by: by.clone(), deadline: *deadline });
+        }
+        Event::RoomJoined { user } | Event::RoomLeft { user } => {
+            if let Some(p) = call.participant_mut(user) {
+                p.in_room = matches!(recorded.event, Event::RoomJoined { .. });
+            }
+        }
+        Event::Escalated {} => {
+            call.mode = CallMode::Sfu;
+            call.escalation = None;
+        }
+        Event::EscalationAborted { not_before, .. } => {
+            call.escalation = None;
+            call.no_escalation_before = Some(*not_before);
+            call.participants.iter_mut().for_each(|p| p.in_room = false);
+        }
         Event::Ended { status, reason, by } => {
             call.status = *status;
             call.end = Some(End { reason: *reason, by: by.clone(), at });
@@ -269,6 +291,7 @@ pub fn evolve(call: &mut Call, recorded: &Recorded) -> Audience {
             if let Some(recording) = call.recording.as_mut().filter(|recording| recording.status.is_running()) {
                 recording.status = RecordingStatus::Processing;
             }
+            call.escalation = None;
             for p in &mut call.participants {
                 if p.status.is_present() {
                     p.left_at = p.status.is_engaged().then_some(at);
@@ -278,6 +301,7 @@ pub fn evolve(call: &mut Call, recorded: &Recorded) -> Audience {
                     p.status = ParticipantStatus::Missed;
                 }
                 p.deadline = None;
+                p.in_room = false;
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What is true of every call at every moment. Checked by the property tests after every step, and by the owner of a
 //! call in debug builds.
 
-use super::{Call, CallStatus};
+use super::{Call, CallMode, CallStatus};
 use crate::domain::{Event, ParticipantStatus, Recorded, Role};
 
 /// An invariant that does not hold.
@@ -37,6 +37,14 @@ pub enum Violation {
     WaitingMeansADevice,
     #[error("a call is still initiating after its first event")]
     NeverInitiating,
+    #[error("only a peer-to-peer call that goes on moves to the media server")]
+    EscalatingMeansPeerToPeer,
+    #[error("somebody is seen in the room who is not in the call")]
+    InTheRoomMeansInTheCall,
+    #[error("everybody is in the room, and the call does not move there")]
+    AllInTheRoomMeansEscalated,
+    #[error("a call moves to the media server once, and there is no way back")]
+    EscalatedOnce,
 }
 
 /// Checks a call against its whole history.
@@ -73,6 +81,7 @@ pub fn check(call: &Call, history: &[Recorded]) -> Result<(), Violation> {
             return Err(Violation::WaitingMeansDeadline);
         }
     }
+    moves(call, history)?;
     let hosts = call.engaged().filter(|p| p.role == Role::Host).count();
     if !call.status.is_final() && hosts != 1 {
         return Err(Violation::OneHost(hosts));
@@ -84,7 +93,8 @@ pub fn check(call: &Call, history: &[Recorded]) -> Result<(), Violation> {
         return Err(Violation::Room);
     }
     let connected = call.participants.iter().any(|p| p.status == ParticipantStatus::Joined);
-    if !call.status.is_final() && !connected && call.next_deadline().is_none() {
+    let runs_out = call.participants.iter().any(|p| p.deadline.is_some());
+    if !call.status.is_final() && !connected && !runs_out {
         return Err(Violation::SomebodyOrADeadline);
     }
     let started = call.started_at.is_some();
@@ -99,6 +109,32 @@ pub fn check(call: &Call, history: &[Recorded]) -> Result<(), Violation> {
         CallStatus::Connecting | CallStatus::Active if !started => Err(Violation::StartedMeansUnderWay),
         _ => Ok(()),
     }
+}
+
+/// Moving to the media server.
+fn moves(call: &Call, history: &[Recorded]) -> Result<(), Violation> {
+    let under_way = call.escalation.is_some();
+    if under_way && (call.status.is_final() || call.mode == CallMode::Sfu) {
+        return Err(Violation::EscalatingMeansPeerToPeer);
+    }
+    if call.participants.iter().any(|p| p.in_room && !p.status.is_engaged()) {
+        return Err(Violation::InTheRoomMeansInTheCall);
+    }
+    if under_way && call.engaged().all(|p| p.in_room) {
+        return Err(Violation::AllInTheRoomMeansEscalated);
+    }
+    let mut there = false;
+    for recorded in history {
+        match &recorded.event {
+            Event::Created(created) => there = created.mode == CallMode::Sfu,
+            Event::Escalating { .. } | Event::EscalationAborted { .. } | Event::Escalated {} if there => {
+                return Err(Violation::EscalatedOnce);
+            }
+            Event::Escalated {} => there = true,
+            _ => {}
+        }
+    }
+    if there == (call.mode == CallMode::Sfu) { Ok(()) } else { Err(Violation::EscalatedOnce) }
 }
 
 /// A status that somebody is in only until its deadline.

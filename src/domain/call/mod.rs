@@ -25,6 +25,7 @@ mod audience;
 mod coming;
 mod decide;
 mod ending;
+mod escalation;
 mod evolve;
 pub mod glare;
 mod invariants;
@@ -40,8 +41,10 @@ use serde::{Deserialize, Serialize};
 
 pub use audience::{Audience, Heard};
 pub use decide::{decide, is_absent, is_guest, start};
+pub use escalation::{AbortReason, ESCALATION_PAUSE, Escalation, EscalationCause};
 pub use evolve::evolve;
 pub use invariants::{Violation, check};
+pub use moderation::admin_may;
 pub use recording::{CallRecording, MAX_RECORDINGS, Take};
 pub use transfer::Transfer;
 
@@ -126,6 +129,11 @@ pub struct Call {
     pub recording: Option<CallRecording>,
     /// All that were ever begun.
     pub recordings: Vec<Take>,
+    /// Moves to the media server when it outgrows two.
+    pub escalates: bool,
+    pub escalation: Option<Escalation>,
+    /// The last move there was given up: the next does not begin before.
+    pub no_escalation_before: Option<Timestamp>,
     pub created_at: Timestamp,
     pub ringing_at: Option<Timestamp>,
     /// When the second person came in: what the duration counts from.

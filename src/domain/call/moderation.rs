@@ -2,20 +2,29 @@
 //!
 //! Peer to peer the server cannot stop anybody's media: a mute is a request to the client. A kick takes effect at once.
 
-use super::{Call, decide::Decision};
+use super::{Call, CallStatus, EndReason, decide::Decision, ending::status_for};
 use crate::domain::{
     Event, Participant, ParticipantStatus, Rejection, Role, Rules, Timestamp, UserId,
     command::{Command, Track},
 };
 
-/// What a moderating command leads to; `by` is engaged in a call that goes on.
-pub(super) fn moderate(call: &Call, now: Timestamp, rules: &Rules, by: &Participant, command: &Command) -> Decision {
-    if by.role == Role::Participant {
+/// What a moderating command leads to; `by` is engaged in a call that goes on. `admin`: of the call's group; they may what
+/// the host may, but for giving roles: those are the call's own.
+pub(super) fn moderate(
+    call: &Call,
+    now: Timestamp,
+    rules: &Rules,
+    by: &Participant,
+    admin: bool,
+    command: &Command,
+) -> Decision {
+    let role = if admin && !matches!(command, Command::Role { .. }) { Role::Host } else { by.role };
+    if role == Role::Participant {
         return Err(Rejection::Forbidden);
     }
     match command {
         Command::Role { user, role } => change_role(call, by, user, *role),
-        Command::Kick { user } => kick(call, by, user),
+        Command::Kick { user } => kick(call, by, role, user),
         Command::Mute { user, track } => mute(call, by, user.as_ref(), *track),
         Command::Lock { locked, lobby } => lock(call, now, rules, by, *locked, *lobby),
         Command::Admit { user } if waits(call, user) => admit(call, now, rules, by, vec![user.clone()]),
@@ -26,6 +35,38 @@ pub(super) fn moderate(call: &Call, now: Timestamp, rules: &Rules, by: &Particip
         Command::Deny { user } if call.is_in(user, ParticipantStatus::is_final) => Ok(vec![]),
         _ => Err(Rejection::NotParticipant),
     }
+}
+
+/// Whether it may depend on the user's being an admin of the group what this command leads to: then that has to be looked
+/// up. Not so for whom the call itself allows it, nor for whom it is refused either way.
+pub fn admin_may(call: &Call, user: &UserId, command: &Command) -> bool {
+    let me = call.participant(user);
+    let engaged = me.filter(|p| p.status.is_engaged());
+    let plain = engaged.is_some_and(|p| p.role == Role::Participant);
+    if call.group.is_none() || call.status.is_final() {
+        return false;
+    }
+    match command {
+        Command::End { .. } => engaged.is_none() || plain,
+        Command::Mute { .. } | Command::Lock { .. } | Command::Admit { .. } | Command::Deny { .. } => plain,
+        Command::Kick { user: target } => {
+            let ranks = call.participant(target).is_some_and(|p| p.role != Role::Participant);
+            plain || ranks && engaged.is_some_and(|p| p.role == Role::Cohost)
+        }
+        Command::Invite { users, .. } => {
+            plain && (call.locked || users.iter().any(|user| call.is_in(user, |s| s == ParticipantStatus::Kicked)))
+        }
+        _ => false,
+    }
+}
+
+/// An admin of the group ends its call without being in it.
+pub(super) fn end_from_outside(call: &Call, by: UserId, reason: Option<EndReason>) -> Vec<Event> {
+    let (status, reason) = match reason.unwrap_or(EndReason::Completed) {
+        _ if call.started_at.is_none() => (CallStatus::Cancelled, EndReason::Cancelled),
+        reason => (status_for(reason), reason),
+    };
+    vec![Event::Ended { status, reason, by: Some(by) }]
 }
 
 fn waits(call: &Call, user: &UserId) -> bool {
@@ -47,15 +88,15 @@ fn change_role(call: &Call, by: &Participant, user: &UserId, role: Role) -> Deci
     Ok(vec![Event::RoleChanged { user: user.clone(), role, by: Some(by.user.clone()) }])
 }
 
-fn kick(call: &Call, by: &Participant, user: &UserId) -> Decision {
+fn kick(call: &Call, by: &Participant, role: Role, user: &UserId) -> Decision {
     if *user == by.user {
         return Err(Rejection::Invalid("leave the call rather than kick yourself"));
     }
     let target = call.participant(user).ok_or(Rejection::NotParticipant)?;
     match target.status {
         ParticipantStatus::Kicked => Ok(vec![]),
-        // A cohost is the host's to remove.
-        _ if by.role != Role::Host && target.role != Role::Participant => Err(Rejection::Forbidden),
+        // A cohost is the host's to remove, and the group's admins' as the host is.
+        _ if role != Role::Host && target.role != Role::Participant => Err(Rejection::Forbidden),
         // Also who left: until they are invited again they stay away.
         _ => Ok(vec![Event::Kicked { user: user.clone(), by: by.user.clone() }]),
     }

@@ -3,10 +3,10 @@
 //! Decides about the wish alone. Whether LiveKit records, and what becomes of the file, is [`crate::domain::recording`]'s;
 //! the call is told, and shows it. A recording ends with its call.
 
-use super::{Call, CallMode, decide::Decision};
+use super::{Call, CallMode, CallType, EscalationCause, decide::Decision, escalation};
 use crate::domain::{
     Event, Participant, RecordingId, RecordingStatus, Rejection, Role, Rules, Timestamp, UserId,
-    recording::RecordingOptions,
+    recording::{FileFormat, Layout, RETENTION_DAYS, RecordingOptions, RecordingWish, Resolution},
 };
 
 /// The most recordings of one call. More, and every one who comes in writes that many rows; fewer, and a day of short
@@ -47,18 +47,39 @@ fn may_record(me: &Participant) -> Result<(), Rejection> {
     if me.role == Role::Participant { Err(Rejection::Forbidden) } else { Ok(()) }
 }
 
+/// A call without a picture is recorded without one, unless somebody wishes for it.
+fn options(call: &Call, rules: &Rules, wish: &RecordingWish) -> Result<RecordingOptions, Rejection> {
+    let options = RecordingOptions {
+        layout: wish.layout.unwrap_or(Layout::Grid),
+        resolution: wish.resolution.unwrap_or(Resolution::P1080),
+        audio_only: wish
+            .audio_only
+            .unwrap_or(call.call_type == CallType::Audio || wish.format == Some(FileFormat::Ogg)),
+        format: wish.format.unwrap_or(FileFormat::Mp4),
+        retention_days: wish.retention_days.unwrap_or(rules.retention_days),
+    };
+    if options.format == FileFormat::Ogg && !options.audio_only {
+        return Err(Rejection::Invalid("format ogg holds no picture: set audioOnly, or take mp4"));
+    }
+    if !RETENTION_DAYS.contains(&options.retention_days) {
+        return Err(Rejection::Invalid("retentionDays must be between 1 and 3650"));
+    }
+    Ok(options)
+}
+
 pub(super) fn start(
     call: &Call,
-    _now: Timestamp,
+    now: Timestamp,
     rules: &Rules,
     me: &Participant,
     id: &RecordingId,
-    options: &RecordingOptions,
+    wish: &RecordingWish,
 ) -> Decision {
     may_record(me)?;
+    let options = options(call, rules, wish)?;
     if let Some(running) = call.running_recording() {
         // Asked again by who asked for it: it runs.
-        let same = running.by == me.user && running.options == *options;
+        let same = running.by == me.user && running.options == options;
         return if same { Ok(vec![]) } else { Err(Rejection::WrongState("it is being recorded already")) };
     }
     if !rules.recordings {
@@ -71,10 +92,19 @@ pub(super) fn start(
     if call.recordings.len() >= MAX_RECORDINGS {
         return Err(Rejection::WrongState("it has been recorded too often"));
     }
-    if call.mode == CallMode::P2p {
-        return Err(Rejection::MediaUnavailable("a peer-to-peer call cannot be recorded"));
-    }
-    Ok(vec![Event::RecordingStarted { recording: id.clone(), options: *options, by: me.user.clone() }])
+    let mut events = vec![Event::RecordingStarted { recording: id.clone(), options, by: me.user.clone() }];
+    // What is recorded is the room: a call that is not there moves first.
+    escalation::begin(call, now, rules, EscalationCause::Recording, Some(&me.user), &mut events)?;
+    Ok(events)
+}
+
+/// What follows by itself from these events, which led to `after`: a call that could not be moved to the media server is
+/// not recorded.
+pub(super) fn follow_up(after: &Call, events: &[Event]) -> Option<Event> {
+    let given_up = events.iter().any(|event| matches!(event, Event::EscalationAborted { .. }));
+    let running = after.running_recording().filter(|_| given_up && after.mode == CallMode::P2p)?;
+    let reason = Some("the call could not be moved to the media server".to_owned());
+    Some(Event::RecordingStopped { recording: running.id.clone(), by: None, reason })
 }
 
 pub(super) fn stop(call: &Call, me: &Participant) -> Decision {
@@ -96,12 +126,7 @@ pub(super) fn stopped_with_the_call(call: &Call) -> Decision {
 }
 
 /// What LiveKit or the files have said. What the call has left behind is no news: a stop is not undone by "it records".
-pub(super) fn changed(
-    call: &Call,
-    id: &RecordingId,
-    status: RecordingStatus,
-    reason: Option<&String>,
-) -> Vec<Event> {
+pub(super) fn changed(call: &Call, id: &RecordingId, status: RecordingStatus, reason: Option<&String>) -> Vec<Event> {
     let news = call.recording.as_ref().is_some_and(|r| r.id == *id && rank(r.status) < rank(status));
     let event = || Event::RecordingChanged { recording: id.clone(), status, reason: reason.cloned() };
     if news { vec![event()] } else { vec![] }

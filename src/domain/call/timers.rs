@@ -1,6 +1,6 @@
 //! Deadlines. They are absolute and part of the state, so whoever owns the call next arms them again.
 
-use super::{Call, CallStatus, EndReason};
+use super::{Call, CallStatus, EndReason, escalation};
 use crate::domain::{Event, ParticipantStatus, Rules, Timestamp};
 
 impl Call {
@@ -15,9 +15,10 @@ impl Call {
         rules.max_duration.map(|longest| self.started_at.unwrap_or(self.created_at) + longest)
     }
 
-    /// The earliest deadline of a participant.
+    /// The earliest deadline of a participant, or of a move to the media server.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.participants.iter().filter_map(|p| p.deadline).min()
+        let escalation = self.escalation.as_ref().map(|escalation| escalation.deadline);
+        self.participants.iter().filter_map(|p| p.deadline).chain(escalation).min()
     }
 }
 
@@ -27,7 +28,7 @@ pub(super) fn due(call: &Call, now: Timestamp, rules: &Rules) -> Vec<Event> {
         return vec![Event::Ended { status: CallStatus::Ended, reason: EndReason::MaxDuration, by: None }];
     }
     let overdue = call.participants.iter().filter(|p| p.deadline.is_some_and(|deadline| deadline <= now));
-    overdue
+    let mut events: Vec<Event> = overdue
         .filter_map(|p| {
             let user = p.user.clone();
             match p.status {
@@ -38,5 +39,7 @@ pub(super) fn due(call: &Call, now: Timestamp, rules: &Rules) -> Vec<Event> {
                 _ => None,
             }
         })
-        .collect()
+        .collect();
+    events.extend(escalation::due(call, now));
+    events
 }

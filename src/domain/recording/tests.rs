@@ -3,8 +3,8 @@
 use super::*;
 
 const T0: Timestamp = Timestamp::from_millis(1_700_000_000_000);
-const LIVE: CallStands = CallStands { open: true, on_server: true, on_its_way: false };
-const OVER: CallStands = CallStands { open: false, on_server: true, on_its_way: false };
+const LIVE: CallStands = CallStands { open: true, on_server: true };
+const OVER: CallStands = CallStands { open: false, on_server: true };
 
 fn secs(secs: u64) -> Timestamp {
     T0 + Duration::from_secs(secs)
@@ -29,9 +29,7 @@ fn report(id: &str, state: EgressState) -> Fact {
 
 /// Learns them one after another; what is no news is passed over.
 fn after(recording: &Recording, facts: &[(u64, Fact)]) -> Recording {
-    facts.iter().fold(recording.clone(), |recording, (at, fact)| {
-        recording.learn(secs(*at), fact).unwrap_or(recording)
-    })
+    facts.iter().fold(recording.clone(), |recording, (at, fact)| recording.learn(secs(*at), fact).unwrap_or(recording))
 }
 
 fn attempt() -> Fact {
@@ -45,7 +43,10 @@ fn it_goes_from_the_wish_to_the_file_and_is_told_at_each_step() {
     let running = after(&wished, &[(0, attempt()), (1, report("E", EgressState::Starting))]);
     assert_eq!((running.status, running.told), (RecordingStatus::Starting, true));
     let running = after(&running, &[(3, report("E", EgressState::Active))]);
-    assert_eq!((running.status, running.told, running.next(secs(4), LIVE)), (RecordingStatus::Recording, false, Step::Ask));
+    assert_eq!(
+        (running.status, running.told, running.next(secs(4), LIVE)),
+        (RecordingStatus::Recording, false, Step::Ask)
+    );
     assert_eq!(running.next(secs(4), OVER), Step::Stop);
     let stopped = after(&running, &[(60, Fact::Stopping)]);
     assert_eq!((stopped.status, stopped.next(secs(60), OVER)), (RecordingStatus::Processing, Step::Ask));
@@ -149,9 +150,10 @@ fn who_stops_before_it_began_has_no_recording() {
 
 #[test]
 fn it_waits_for_its_call_to_come_to_the_media_server() {
-    let moving = CallStands { open: true, on_server: false, on_its_way: true };
+    let moving = CallStands { open: true, on_server: false };
     assert_eq!(wished().next(secs(5), moving), Step::Wait);
-    assert_eq!(wished().next(secs(5), CallStands { on_its_way: false, ..moving }), Step::GiveUp(NOT_ON_SERVER));
+    let given_up = Recording { stop_at: Some(secs(6)), ..wished() };
+    assert_eq!(given_up.next(secs(6), moving), Step::GiveUp(NOT_ON_SERVER));
 }
 
 #[test]

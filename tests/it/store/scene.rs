@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use carillon::{
     domain::{
-        By, Call, CallId, CallMode, CallType, Command, DeviceId, Event, GroupId, NodeId, Recorded, Rules, Start,
-        Timestamp, UserId,
+        By, Call, CallId, CallMode, CallType, Command, DeviceId, Event, GroupId, Membership, NodeId, Recorded, Rules,
+        Start, Timestamp, UserId,
         call::{self, glare::Slot},
     },
     store::{CommandId, Commit},
@@ -46,6 +46,7 @@ pub fn opening(id: &str, caller: &str, callees: &[&str]) -> Start {
         call: call_id(id),
         call_type: CallType::Video,
         mode: CallMode::P2p,
+        escalates: false,
         initiator: user(caller),
         device: device(&format!("{caller}-phone")),
         group: None,
@@ -90,7 +91,7 @@ fn numbered(events: Vec<Event>, after: u64, at: Timestamp) -> Vec<Recorded> {
 impl Owned {
     /// The commit that a command of a user leads to, and the call as it is afterwards.
     pub fn decide(&self, who: &str, command: &Command) -> (Commit, Owned) {
-        let by = By::User { user: user(who), device: device(&format!("{who}-phone")), group_member: true };
+        let by = By::User { user: user(who), device: device(&format!("{who}-phone")), membership: Membership::Member };
         self.decide_by(&by, command)
     }
 

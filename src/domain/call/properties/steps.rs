@@ -54,6 +54,12 @@ pub(super) enum Step {
         user: UserId,
         back: bool,
     },
+    /// The media server sees somebody come into a call's room with the device they are in the call with, or go.
+    Room {
+        call: usize,
+        nth: usize,
+        joined: bool,
+    },
     /// The clock moves, also back: the next step may be taken by a node whose clock is behind.
     Clock {
         millis: i64,
@@ -103,11 +109,17 @@ fn starts() -> impl Strategy<Value = Start> {
     ];
     let ring_timeout = option::weighted(0.3, (0..700u64).prop_map(Duration::from_secs));
     let opaques = (option::of(payloads()), option::weighted(0.2, payloads()));
-    (users(), devices(), whom, ring_timeout, opaques).prop_map(
-        |(initiator, device, (group, callees), ring_timeout, (offer, metadata))| Start {
+    let modes = prop_oneof![
+        2 => Just((CallMode::P2p, false)),
+        3 => Just((CallMode::P2p, true)),
+        1 => Just((CallMode::Sfu, false)),
+    ];
+    (users(), devices(), whom, ring_timeout, opaques, modes).prop_map(
+        |(initiator, device, (group, callees), ring_timeout, (offer, metadata), (mode, escalates))| Start {
             call: CallId::new("replaced").unwrap(),
             call_type: CallType::Video,
-            mode: CallMode::P2p,
+            mode,
+            escalates,
             initiator,
             device,
             group,
@@ -152,6 +164,7 @@ fn moderating_commands() -> impl Strategy<Value = Command> {
         1 => Just(Command::Hold),
         1 => Just(Command::Resume),
         1 => users().prop_map(|to| Command::Transfer { to }),
+        1 => Just(Command::Escalate),
         1 => any::<Option<bool>>().prop_map(|audio| Command::Media { audio, video: audio, screen: audio }),
     ]
 }
@@ -163,6 +176,7 @@ fn several_commands() -> impl Strategy<Value = Command> {
         2 => Just(Command::Join),
         2 => Just(on),
         2 => Just(Command::Transfer { to: user_id("erin") }),
+        2 => Just(Command::Escalate),
     ]
 }
 
@@ -183,6 +197,7 @@ fn server_commands() -> impl Strategy<Value = Command> {
         1 => (users(), devices()).prop_map(|(user, device)| Command::ConnectionLost { user, device }),
         1 => (users(), devices()).prop_map(|(user, device)| Command::ConnectionBack { user, device }),
         2 => Just(Command::Tick),
+        1 => Just(Command::RoomUnavailable),
         1 => several_users().prop_map(|users| Command::Remove { users }),
         2 => preys().prop_map(Command::Sweep),
     ]
@@ -199,6 +214,8 @@ fn steps() -> impl Strategy<Value = Step> {
             .prop_map(|(call, nth, command)| Step::Someone { call, nth, command }),
         3 => (call(), server_commands()).prop_map(|(call, command)| Step::Server { call, command }),
         3 => (call(), users(), any::<bool>()).prop_map(|(call, user, back)| Step::Connection { call, user, back }),
+        6 => (call(), 0..5usize, prop::bool::weighted(0.8))
+            .prop_map(|(call, nth, joined)| Step::Room { call, nth, joined }),
         2 => (-5_000..20_000i64).prop_map(|millis| Step::Clock { millis }),
         1 => (20_000..1_000_000i64).prop_map(|millis| Step::Clock { millis }),
         2 => (call(), -1..3_000i64).prop_map(|(call, late_millis)| Step::Deadline { call, late_millis }),
@@ -208,7 +225,8 @@ fn steps() -> impl Strategy<Value = Step> {
 }
 
 /// What a walk begins with: mostly nothing; else a call that has come to where few random walks would take it, a lobby
-/// with people in it or a call of two who talk.
+/// with people in it or a call of two who talk, or
+/// move to the media server.
 fn beginnings() -> impl Strategy<Value = Vec<Step>> {
     let user = |user, command| Step::User { call: 0, user: user_id(user), device: device_id("laptop"), command };
     let host = |command| Step::Host { call: 0, command };
@@ -226,7 +244,8 @@ fn beginnings() -> impl Strategy<Value = Vec<Step>> {
         user("bob", Command::Accept { answer: None }),
         user("bob", media),
     ];
-    prop_oneof![6 => Just(vec![]), 2 => Just(lobby), 2 => Just(pair)]
+    let moving = [pair.clone(), vec![host(Command::Escalate)]].concat();
+    prop_oneof![6 => Just(vec![]), 2 => Just(lobby), 2 => Just(pair), 2 => Just(moving)]
 }
 
 /// A policy, who belongs to which group at first, and what happens then.

@@ -11,12 +11,15 @@ use super::super::{
 };
 use super::steps::{GROUPS, Members, Step};
 use crate::domain::{
-    BusyPolicy, By, CallId, Command, DeviceId, Event, GroupId, ParticipantStatus, Rejection, Role, Rules, Start,
-    Timestamp, UserId, busy::is_busy,
+    BusyPolicy, By, CallId, Command, DeviceId, Event, GroupId, Membership, ParticipantStatus, Rejection, Role, Rules,
+    Start, Timestamp, UserId, busy::is_busy,
 };
 
 /// Few, so that calls fill up.
 const MAX_PARTICIPANTS: u32 = 3;
+
+/// An admin of every group they belong to.
+const ADMIN: &str = "carol";
 
 #[derive(Debug)]
 pub(super) struct World {
@@ -63,6 +66,7 @@ impl World {
                 }
             }
             Step::Connection { call, user, back } => self.connection(*call, user, *back),
+            Step::Room { call, nth, joined } => self.room(*call, *nth, *joined),
             Step::Clock { millis } => self.now = Timestamp::from_millis(self.now.as_millis() + millis),
             Step::Deadline { call, late_millis } => {
                 if let Some(call) = self.nth(*call)
@@ -102,7 +106,7 @@ impl World {
                 Clash::Separate => slot = None,
             }
         }
-        let rules = Rules { max_participants: MAX_PARTICIPANTS, ..Rules::default() };
+        let rules = Rules { max_participants: MAX_PARTICIPANTS, media_server: true, ..Rules::default() };
         let call = CallId::new(format!("call-{}", self.calls.len())).unwrap();
         let Ok(scene) = Scene::open(&Start { call, ..start.clone() }, self.now, rules) else { return };
         self.calls.push(scene);
@@ -147,6 +151,15 @@ impl World {
         self.perform(call, &By::System, &command).expect("what became of a connection is never refused");
     }
 
+    fn room(&mut self, call: usize, nth: usize, joined: bool) {
+        let Some(call) = self.nth(call) else { return };
+        let people = &self.calls[call].call.participants;
+        let p = &people[nth % people.len()];
+        let Some((user, device)) = p.device.clone().map(|device| (p.user.clone(), device)) else { return };
+        let command = if joined { Command::RoomJoined { user, device } } else { Command::RoomLeft { user, device } };
+        self.perform(call, &By::System, &command).expect("what the media server has seen is never refused");
+    }
+
     /// The same command, about somebody who waits in the lobby if anybody does.
     fn about_who_waits(&self, call: usize, command: &Command) -> Command {
         let waiting = self.calls[call].call.participants.iter().find(|p| p.status == ParticipantStatus::Lobby);
@@ -171,8 +184,13 @@ impl World {
         command: &Command,
     ) -> Result<(), Rejection> {
         let group = self.calls[call].call.group.clone();
-        let group_member = group.is_some_and(|group| self.members.contains(&(group, user.clone())));
-        let by = By::User { user: user.clone(), device: device.clone(), group_member };
+        let member = group.is_some_and(|group| self.members.contains(&(group, user.clone())));
+        let membership = match (member, user.as_str()) {
+            (false, _) => Membership::Outside,
+            (true, ADMIN) => Membership::Admin,
+            (true, _) => Membership::Member,
+        };
+        let by = By::User { user: user.clone(), device: device.clone(), membership };
         self.perform(call, &by, command)
     }
 

@@ -1,9 +1,11 @@
 //! The rules of calls, told one scene at a time. Owns [`Scene`], on which the property tests build too: it plays the part
 //! of a call's owner, and after every step checks all that must hold of any call, so that no test can forget to.
 
+mod admins;
 mod busy;
 mod connecting;
 mod ending;
+mod escalating;
 mod glare;
 mod groups;
 mod numbering;
@@ -20,7 +22,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{Audience, Call, check, decide, evolve, start};
 use crate::domain::{
-    By, CallMode, CallStatus, CallType, Command, DeviceId, EndReason, Event, GroupId, Opaque, Participant,
+    By, CallMode, CallStatus, CallType, Command, DeviceId, EndReason, Event, GroupId, Membership, Opaque, Participant,
     ParticipantStatus, Recorded, Rejection, Rules, Start, Timestamp, UserId,
 };
 
@@ -48,6 +50,7 @@ pub(super) fn start_of(callees: &[&str], group: Option<&str>) -> Start {
         call: crate::domain::CallId::new("call-1").unwrap(),
         call_type: CallType::Audio,
         mode: CallMode::P2p,
+        escalates: false,
         initiator: user_id("alice"),
         device: device_id("laptop"),
         group: group.map(|name| GroupId::new(name).unwrap()),
@@ -108,14 +111,23 @@ impl Scene {
 
     /// A user at a device; a member of the group, if the call is one of a group.
     pub fn user(&mut self, user: &str, device: &str) -> At<'_> {
-        let by = By::User { user: user_id(user), device: device_id(device), group_member: self.call.group.is_some() };
+        let membership = if self.call.group.is_some() { Membership::Member } else { Membership::Outside };
+        self.user_as(user, device, membership)
+    }
+
+    /// An admin of the group.
+    pub fn admin(&mut self, user: &str, device: &str) -> At<'_> {
+        self.user_as(user, device, Membership::Admin)
+    }
+
+    fn user_as(&mut self, user: &str, device: &str, membership: Membership) -> At<'_> {
+        let by = By::User { user: user_id(user), device: device_id(device), membership };
         At { scene: self, by }
     }
 
     /// A user who is no member of the group.
     pub fn outsider(&mut self, user: &str, device: &str) -> At<'_> {
-        let by = By::User { user: user_id(user), device: device_id(device), group_member: false };
-        At { scene: self, by }
+        self.user_as(user, device, Membership::Outside)
     }
 
     /// The server learned something; it is never refused.
@@ -130,6 +142,12 @@ impl Scene {
 
     pub fn connection_lost(&mut self, user: &str, device: &str) -> Vec<&'static str> {
         self.server(Command::ConnectionLost { user: user_id(user), device: device_id(device) })
+    }
+
+    /// The media server has seen them in the call's room, at the device they are in the call with.
+    pub fn in_room(&mut self, user: &str) -> Vec<&'static str> {
+        let device = self.participant(user).device.clone().unwrap();
+        self.server(Command::RoomJoined { user: user_id(user), device })
     }
 
     pub fn connection_back(&mut self, user: &str, device: &str) -> Vec<&'static str> {

@@ -4,21 +4,15 @@ use super::*;
 use crate::domain::{
     RecordingId, RecordingStatus, Role,
     call::MAX_RECORDINGS,
-    recording::{FileFormat, Layout, RecordingOptions, Resolution},
+    recording::{FileFormat, RecordingWish, Resolution},
 };
 
-fn options() -> RecordingOptions {
-    RecordingOptions {
-        layout: Layout::Grid,
-        resolution: Resolution::P720,
-        audio_only: false,
-        format: FileFormat::Mp4,
-        retention_days: 30,
-    }
+fn wish() -> RecordingWish {
+    RecordingWish { resolution: Some(Resolution::P720), ..RecordingWish::default() }
 }
 
 fn record(id: &str) -> Command {
-    Command::StartRecording { recording: RecordingId::new(id).unwrap(), options: options() }
+    Command::StartRecording { recording: RecordingId::new(id).unwrap(), wish: wish() }
 }
 
 fn changed(id: &str, status: RecordingStatus) -> Command {
@@ -104,6 +98,34 @@ fn it_ends_with_its_call_and_to_stop_it_then_is_no_mistake() {
     assert_eq!(scene.user("alice", "laptop").does(Command::StopRecording), Ok(vec![]));
     assert_eq!(scene.user("alice", "laptop").does(record("r2")), Err(Rejection::AlreadyEnded));
     assert_eq!(scene.server(changed("r1", RecordingStatus::Ready)), [""; 0], "nothing follows the end");
+}
+
+#[test]
+fn a_call_without_a_picture_is_recorded_without_one_and_ogg_holds_none() {
+    let mut scene = on_server();
+    let wishes = |wish| Command::StartRecording { recording: RecordingId::new("r").unwrap(), wish };
+    let ogg = RecordingWish { audio_only: Some(false), format: Some(FileFormat::Ogg), ..wish() };
+    assert!(matches!(scene.user("alice", "laptop").does(wishes(ogg)), Err(Rejection::Invalid(_))));
+    for days in [0, 3651] {
+        let wish = RecordingWish { retention_days: Some(days), ..wish() };
+        assert!(matches!(scene.user("alice", "laptop").does(wishes(wish)), Err(Rejection::Invalid(_))), "{days}");
+    }
+    scene.user("alice", "laptop").does(wishes(wish())).unwrap();
+    let options = scene.call.recording.as_ref().unwrap().options;
+    assert_eq!((options.audio_only, options.format, options.retention_days), (true, FileFormat::Mp4, 30));
+}
+
+#[test]
+fn a_call_between_peers_moves_to_the_media_server_first() {
+    let rules = Rules { media_server: true, recordings: true, ..Rules::default() };
+    let mut scene = Scene::open(&start_of(&["bob"], None), BEGINNING, rules).unwrap();
+    scene.user("bob", "phone").accept().unwrap();
+    scene.connected(&["bob"]);
+    assert_eq!(scene.user("alice", "laptop").does(record("r1")), Ok(vec!["recording_started", "escalating"]));
+    assert_eq!(scene.server(Command::RoomUnavailable), ["escalation_aborted", "recording_stopped"]);
+    assert_eq!(status(&scene), Some(RecordingStatus::Processing));
+    let refused = scene.user("alice", "laptop").does(record("r2"));
+    assert!(matches!(refused, Err(Rejection::MediaUnavailable(_))), "not again at once: {refused:?}");
 }
 
 #[test]

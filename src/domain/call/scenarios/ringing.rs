@@ -166,7 +166,7 @@ fn a_call_is_nobody_elses_business() {
     assert_eq!(scene.user("eve", "phone").accept(), Err(Rejection::NotFound));
     assert_eq!(scene.user("eve", "phone").end(), Err(Rejection::NotFound));
     // Membership of some group is no key to a call that is not of a group.
-    let member = By::User { user: user_id("eve"), device: device_id("phone"), group_member: true };
+    let member = By::User { user: user_id("eve"), device: device_id("phone"), membership: Membership::Admin };
     assert_eq!(scene.perform(&member, &Command::Join), Err(Rejection::NotFound));
 }
 

@@ -1,7 +1,7 @@
 //! What a commit writes, and when it is refused.
 
 use carillon::{
-    domain::{By, Call, CallStatus, Command},
+    domain::{By, Call, CallStatus, Command, Membership},
     store::{CommandId, CommitOutcome, StoreError},
 };
 
@@ -205,5 +205,9 @@ pub async fn large(backend: Backend) {
 }
 
 fn alice() -> By {
-    By::User { user: user("alice"), device: super::super::scene::device("alice-phone"), group_member: false }
+    By::User {
+        user: user("alice"),
+        device: super::super::scene::device("alice-phone"),
+        membership: Membership::Outside,
+    }
 }
