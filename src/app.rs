@@ -10,6 +10,7 @@ use actix_web::{
 };
 use anyhow::Context;
 use dashmap::DashMap;
+use tokio::sync::Semaphore;
 
 use crate::{
     actors::{Node, NodeHandle, inbox::Inbox, media_watch, membership, node, polling, sweepers},
@@ -26,6 +27,8 @@ use crate::{
         auth::{TokenRequest, Verifier, mint, service::ServiceKeys},
         headers, heartbeat,
         limits::{Limits, Shared},
+        links::Links,
+        passwords::Passwords,
         rest, web as pages, ws,
     },
     media::{LiveKitConfig, Media, MediaConfig, TurnConfig},
@@ -47,6 +50,10 @@ const BACKLOG: u32 = 4096;
 const DISCONNECT_PATIENCE: Duration = Duration::from_secs(3);
 /// How long the server waits for its last requests when it stops.
 const STOP_PATIENCE_SECS: u64 = 2;
+
+/// Files that are sent at once. More, and a store that is slow takes the memory of so many pieces; fewer, and people wait
+/// for each other's downloads.
+const MAX_DOWNLOADS: usize = 128;
 
 /// Runs a node until it is told to stop.
 pub async fn serve(settings: Settings) -> anyhow::Result<()> {
@@ -71,6 +78,9 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         trusted_proxies: settings.trusted_proxies.clone(),
         hsts: settings.hsts,
         allowed_origins: settings.allowed_origins.clone(),
+        links: Links::new(&link_secret(&settings)),
+        passwords: Passwords::start().map_err(|error| anyhow::anyhow!("passwords cannot be checked: {error}"))?,
+        downloads: Arc::new(Semaphore::new(MAX_DOWNLOADS)),
     });
 
     let leaving = Leaving { drain: settings.drain, spread: settings.reconnect_spread };
@@ -152,6 +162,14 @@ fn rules(settings: &Settings) -> Rules {
         retention_days: settings.recordings.retention_days,
         ..Rules::default()
     }
+}
+
+/// What links to recordings are signed with: the same on all nodes, but where there is neither secret a link is good on
+/// the node that gave it only.
+fn link_secret(settings: &Settings) -> Secret {
+    let livekit = || settings.livekit.as_ref().map(|livekit| livekit.api_secret.clone());
+    let own = || Secret::new(format!("{}{}", uuid::Uuid::new_v4(), uuid::Uuid::new_v4()));
+    settings.recordings.link_secret.clone().or_else(livekit).unwrap_or_else(own)
 }
 
 fn media_config(settings: &Settings) -> MediaConfig {

@@ -171,6 +171,17 @@ fn with_media(gateway: &Gateway, answer: &Answer, who: &Who) -> Frame {
     out.done()
 }
 
+/// The recording in a call object.
+fn recording_of(call: &Frame) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Recorded<'a> {
+        #[serde(borrow)]
+        recording: Option<&'a serde_json::value::RawValue>,
+    }
+    let recorded: Recorded = serde_json::from_str(call.text()).ok()?;
+    recorded.recording.map(|recording| recording.get().to_owned())
+}
+
 /// The data of a reply.
 fn shape(gateway: &Gateway, reply: ReplyShape, answer: &Answer, who: &Who) -> Frame {
     let mut out = Writer::with_capacity(1024);
@@ -179,6 +190,9 @@ fn shape(gateway: &Gateway, reply: ReplyShape, answer: &Answer, who: &Who) -> Fr
             out.raw("{\"call\":").raw(call.text()).raw("}");
         }
         (ReplyShape::CallAndMedia, answer) => return with_media(gateway, answer, who),
+        (ReplyShape::Recording, Answer::Call(call)) => {
+            out.raw("{\"recording\":").raw(recording_of(call).as_deref().unwrap_or("null")).raw("}");
+        }
         (ReplyShape::Events, Answer::Missed(missed)) => {
             out.raw("{\"events\":[");
             for (i, frame) in missed.for_device(&who.device).iter().enumerate() {

@@ -9,6 +9,8 @@ pub mod edge;
 pub mod headers;
 pub mod heartbeat;
 pub mod limits;
+pub mod links;
+pub mod passwords;
 pub mod protocol;
 pub mod quality;
 pub mod rest;

@@ -17,12 +17,12 @@ use super::{
     connection::{Conn, in_transaction, with_conn},
     error::{Fault, StoreError},
     models::count,
-    schema::{recording_parts, recordings},
+    schema::{participants, recording_parts, recordings},
     statement::Statement,
     types::{DbNow, StoredTime, signed, sql::DbTime, unsigned},
 };
 use crate::domain::{
-    Call, CallId, Event, Participant, Recorded, Recording, RecordingId, RecordingStatus, Timestamp, UserId,
+    Call, CallId, Event, Participant, Recorded, Recording, RecordingId, RecordingStatus, Role, Timestamp, UserId,
     recording::{FileFormat, Layout, PasswordHash, RecordingOptions, Resolution},
 };
 
@@ -485,6 +485,17 @@ impl Store {
                 .filter(recording_parts::recording_id.eq(id.as_str()).and(recording_parts::user_id.eq(user.as_str())))
                 .select(recording_parts::user_id);
             Ok(with_conn!(conn, |c| part.first::<String>(c).optional()?).is_some())
+        };
+        self.read(look).await
+    }
+
+    /// Whether the user is, or was at the end of their stay, host or cohost of a call.
+    pub async fn was_in_charge(&self, call: &CallId, user: &UserId) -> Result<bool, StoreError> {
+        let (call, user) = (call.clone(), user.clone());
+        let look = move |conn: &mut Conn| {
+            let role = participants::table.find((call.as_str(), user.as_str())).select(participants::role);
+            let role = with_conn!(conn, |c| role.first::<String>(c).optional()?);
+            Ok(role.is_some_and(|role| role == Role::Host.as_str() || role == Role::Cohost.as_str()))
         };
         self.read(look).await
     }

@@ -8,7 +8,10 @@ use serde_json::value::RawValue;
 use super::MAX_RESUME;
 use crate::{
     actors::{SignalKind, messages::Resume},
-    domain::{CallId, CallType, DeviceId, GroupId, Opaque, Role, Track, UserId},
+    domain::{
+        CallId, CallType, DeviceId, GroupId, Opaque, Role, Track, UserId,
+        recording::{FileFormat, Layout, Resolution},
+    },
     wire::{Frame, Refusal},
 };
 
@@ -84,6 +87,17 @@ pub(super) struct SignalFields<'a> {
     pub(super) payload: &'a RawValue,
     pub(super) to: Option<UserId>,
     pub(super) to_device: Option<DeviceId>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RecordData {
+    pub(super) call_id: CallId,
+    pub(super) layout: Option<Layout>,
+    pub(super) resolution: Option<Resolution>,
+    pub(super) audio_only: Option<bool>,
+    pub(super) format: Option<FileFormat>,
+    pub(super) retention_days: Option<u32>,
 }
 
 #[derive(Deserialize)]

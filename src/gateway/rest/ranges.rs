@@ -24,7 +24,8 @@ pub fn wanted(header: Option<&str>, length: u64) -> Wanted {
         return Wanted::Whole;
     }
     let Some((first, last)) = set.split_once('-') else { return Wanted::Whole };
-    let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u64>().ok()).flatten();
+    let number =
+        |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u64>().ok()).flatten();
     match (first.is_empty(), last.is_empty()) {
         (true, true) => Wanted::Whole,
         // The last so many bytes.
@@ -100,7 +101,15 @@ mod tests {
     #[test]
     fn several_ranges_other_units_and_nonsense_are_answered_with_the_whole() {
         for header in [
-            "bytes=0-1,3-4", "items=0-1", "bytes=", "bytes=-", "bytes=a-b", "bytes=5-3", "bytes=+1-2", "bytes=1-2x", "0-1",
+            "bytes=0-1,3-4",
+            "items=0-1",
+            "bytes=",
+            "bytes=-",
+            "bytes=a-b",
+            "bytes=5-3",
+            "bytes=+1-2",
+            "bytes=1-2x",
+            "0-1",
             "bytes=18446744073709551616-",
         ] {
             assert_eq!(wanted(Some(header), 10), Wanted::Whole, "{header}");
