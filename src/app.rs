@@ -34,7 +34,7 @@ use crate::{
     media::{LiveKitConfig, Media, MediaConfig, TurnConfig},
     secret::Secret,
     shutdown::{self, Leaving},
-    store::{self, NodeInfo, Store, StoreOptions},
+    store::{self, Kind, NodeInfo, Store, StoreOptions},
 };
 
 /// How long the links that a development node prints are good.
@@ -58,9 +58,16 @@ const MAX_DOWNLOADS: usize = 128;
 /// Runs a node until it is told to stop.
 pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let url = database_url(&settings.database);
-    store::migrate(&url).await.context("the database could not be migrated")?;
+    let owner = settings.migration_url.as_ref();
+    store::migrate(&url, owner).await.context("the database could not be migrated")?;
     let options = StoreOptions { connections: settings.db_connections as usize };
     let store = Store::open(&url, options).await.context("the database could not be opened")?;
+    if store.kind() == Kind::Postgres && !store.is_walled() {
+        tracing::warn!(
+            "row-level security does not hold for this role of PostgreSQL (a superuser, or BYPASSRLS): the database would \
+             show a user's request whatever it asks for; see docs/row-security.md"
+        );
+    }
     let id = node_id(settings.node_name.as_deref())?;
     let info = NodeInfo { version: env!("CARGO_PKG_VERSION").to_owned(), address: None };
     let media = Media::start(media_config(&settings)).map_err(|error| anyhow::anyhow!("the media server: {error}"))?;
@@ -131,7 +138,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
 
 /// Brings the database's tables up to date.
 pub async fn migrate(settings: Settings) -> anyhow::Result<()> {
-    let applied = store::migrate(&database_url(&settings.database)).await?;
+    let applied = store::migrate(&database_url(&settings.database), settings.migration_url.as_ref()).await?;
     tracing::info!(migrations = applied.len(), versions = applied.join(" "), "the database is up to date");
     Ok(())
 }

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     domain::{Call, CallId, Rejection},
+    store::Viewer,
     wire::{ErrorCode, Refusal},
 };
 
@@ -31,7 +32,11 @@ impl Node {
         if !is_readable(&ask) {
             return Err(unreachable);
         }
-        let stored = self.store.load_call(call).await?.ok_or(Rejection::NotFound)?;
+        let stored = match caller {
+            Some(caller) => self.store.load_call_for(&Viewer::from(&caller.user), call).await?,
+            None => self.store.load_call(call).await?,
+        };
+        let stored = stored.ok_or(Rejection::NotFound)?;
         let Some(state) = Call::rebuild(call.clone(), &stored.history) else {
             return Err(Refusal::new(ErrorCode::Internal, "the call cannot be rebuilt"));
         };

@@ -107,7 +107,14 @@ pub(super) struct StoreArgs {
     #[arg(value_name = "URL", default_value = "sqlite:carillon.db")]
     pub(super) database_url: Secret,
 
-    /// Connections to PostgreSQL that serve calls, 1 to 128; two more are for leases and locks.
+    /// The same PostgreSQL database by the role that owns its tables, for `migrate`, and for `serve` before it starts.
+    /// The role of DATABASE_URL is then granted what it needs. Empty: DATABASE_URL. See docs/row-security.md.
+    #[arg(long = "carillon-migration-database-url", visible_alias = "migration-database-url")]
+    #[arg(env = "CARILLON_MIGRATION_DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    pub(super) migration_database_url: Option<Secret>,
+
+    /// Connections to PostgreSQL that serve calls, 1 to 128; half as many more, at least one, are for what users look
+    /// up, and two for leases and commits.
     #[arg(long = "carillon-db-connections", visible_alias = "db-connections", env = "CARILLON_DB_CONNECTIONS")]
     #[arg(value_name = "CONNECTIONS", default_value = "8", hide_env_values = true)]
     pub(super) db_connections: String,

@@ -15,6 +15,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Where state lives.
     pub database: Database,
+    /// The same database by the role that owns its tables, for migrations; `None`: by the role that serves.
+    pub migration_url: Option<Secret>,
     /// Connections that serve calls (PostgreSQL), besides those for leases and locks.
     pub db_connections: u32,
     /// The bus of a cluster; `None`: a single node, in-process.

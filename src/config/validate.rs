@@ -41,6 +41,7 @@ impl RawSettings {
         let Self { node, store, token, call, media, recording, log } = self;
         let mut check = Check::default();
         let database = check.database(&store.database_url);
+        let migration_url = check.migration_url(given_secret(store.migration_database_url), &database);
         let redis_url = check.redis(given_secret(store.redis_url));
         if redis_url.is_some() && matches!(database, Database::Sqlite(_)) {
             check.wrong(
@@ -52,6 +53,7 @@ impl RawSettings {
         let settings = Settings {
             listen: check.listen(&node.listen),
             database,
+            migration_url,
             db_connections: check.number("CARILLON_DB_CONNECTIONS", &store.db_connections, 1..=128) as u32,
             redis_url,
             cluster: check.name("CARILLON_CLUSTER", &store.cluster, "._-"),
@@ -229,6 +231,22 @@ impl Check {
             );
         }
         Database::Postgres(Secret::new(url))
+    }
+
+    fn migration_url(&mut self, value: Option<Secret>, database: &Database) -> Option<Secret> {
+        const NAME: &str = "CARILLON_MIGRATION_DATABASE_URL";
+        let value = value?;
+        let url = value.reveal().trim();
+        let named = url.starts_with("postgres://") || url.starts_with("postgresql://");
+        match (url.parse::<tokio_postgres::Config>(), database) {
+            (Ok(_), Database::Postgres(_)) if named => {}
+            (_, Database::Sqlite(_)) => self.wrong(NAME, "is set, but DATABASE_URL is not PostgreSQL"),
+            _ => self.wrong(
+                NAME,
+                "is not postgres://user:password@host/name (its value is not shown: it may hold a password)",
+            ),
+        }
+        Some(Secret::new(url))
     }
 
     fn redis(&mut self, value: Option<Secret>) -> Option<Secret> {

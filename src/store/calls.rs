@@ -3,8 +3,8 @@
 use diesel::{dsl::exists, prelude::*};
 
 use super::{
-    Store,
-    connection::with_conn,
+    Store, Viewer,
+    connection::{Conn, with_conn},
     error::{Fault, StoreError},
     schema::{call_events, calls, nodes},
     types::{DbNow, StoredTime, signed, unsigned},
@@ -75,39 +75,41 @@ fn node(id: &str) -> Result<NodeId, Fault> {
     NodeId::new(id).map_err(|_| Fault::Unreadable("a node's id"))
 }
 
+fn load(conn: &mut Conn, id: &CallId) -> Result<Option<StoredCall>, Fault> {
+    with_conn!(conn, |c| {
+        let Some((owner, epoch, seq, _, alive)) = owner_row!(c, id)? else { return Ok(None) };
+        // A commit may come between the two statements: its events are left out.
+        let rows: Vec<(i64, StoredTime, String)> = call_events::table
+            .filter(call_events::call_id.eq(id.as_str()).and(call_events::seq.le(seq)))
+            .order(call_events::seq)
+            .select((call_events::seq, call_events::at, call_events::payload))
+            .load(c)?;
+        let history = rows.into_iter().map(|(seq, at, payload)| {
+            let event = serde_json::from_str(&payload).map_err(|_| Fault::Unreadable("an event"))?;
+            Ok(Recorded { seq: unsigned(seq), at: at.0, event })
+        });
+        let history = history.collect::<Result<Vec<_>, Fault>>()?;
+        Ok(Some(StoredCall { owner: node(&owner)?, owner_alive: alive.is_some(), epoch: unsigned(epoch), history }))
+    })
+}
+
 impl Store {
     /// The call with its whole history. `None`: there is no such call.
     pub async fn load_call(&self, id: &CallId) -> Result<Option<StoredCall>, StoreError> {
         let id = id.clone();
-        let load = move |conn: &mut super::connection::Conn| {
-            with_conn!(conn, |c| {
-                let Some((owner, epoch, seq, _, alive)) = owner_row!(c, id)? else { return Ok(None) };
-                // A commit may come between the two statements: its events are left out.
-                let rows: Vec<(i64, StoredTime, String)> = call_events::table
-                    .filter(call_events::call_id.eq(id.as_str()).and(call_events::seq.le(seq)))
-                    .order(call_events::seq)
-                    .select((call_events::seq, call_events::at, call_events::payload))
-                    .load(c)?;
-                let history = rows.into_iter().map(|(seq, at, payload)| {
-                    let event = serde_json::from_str(&payload).map_err(|_| Fault::Unreadable("an event"))?;
-                    Ok(Recorded { seq: unsigned(seq), at: at.0, event })
-                });
-                let history = history.collect::<Result<Vec<_>, Fault>>()?;
-                Ok(Some(StoredCall {
-                    owner: node(&owner)?,
-                    owner_alive: alive.is_some(),
-                    epoch: unsigned(epoch),
-                    history,
-                }))
-            })
-        };
-        self.read(load).await
+        self.read(move |conn: &mut Conn| load(conn, &id)).await
+    }
+
+    /// The same for whoever may see it. `None`: there is no such call, or it is none of theirs.
+    pub async fn load_call_for(&self, viewer: &Viewer, id: &CallId) -> Result<Option<StoredCall>, StoreError> {
+        let id = id.clone();
+        self.read_as(viewer, move |conn: &mut Conn| load(conn, &id)).await
     }
 
     /// Who owns the call. `None`: there is no such call.
     pub async fn call_owner(&self, id: &CallId) -> Result<Option<CallOwner>, StoreError> {
         let id = id.clone();
-        let load = move |conn: &mut super::connection::Conn| {
+        let load = move |conn: &mut Conn| {
             let Some((owner, epoch, _, open, alive)) = with_conn!(conn, |c| owner_row!(c, id))? else {
                 return Ok(None);
             };
@@ -120,7 +122,7 @@ impl Store {
     /// From then on only commits with the new epoch go in.
     pub async fn claim(&self, id: &CallId, me: &NodeId) -> Result<ClaimOutcome, StoreError> {
         let (id, me) = (id.clone(), me.clone());
-        let claim = move |conn: &mut super::connection::Conn| {
+        let claim = move |conn: &mut Conn| {
             with_conn!(conn, |c| {
                 let lease = nodes::table
                     .filter(nodes::id.eq(calls::owner_node).and(nodes::lease_until.gt(DbNow::now())))
@@ -156,7 +158,7 @@ impl Store {
         me: &NodeId,
     ) -> Result<HandedOutcome, StoreError> {
         let (id, from, me) = (id.clone(), from.clone(), me.clone());
-        let take = move |conn: &mut super::connection::Conn| {
+        let take = move |conn: &mut Conn| {
             with_conn!(conn, |c| {
                 let handed = calls::table.filter(
                     calls::id
@@ -183,7 +185,7 @@ impl Store {
     /// The events of a call after `seq`, oldest first, at most `limit`: what somebody missed.
     pub async fn events_after(&self, id: &CallId, seq: u64, limit: u32) -> Result<Vec<Recorded>, StoreError> {
         let id = id.clone();
-        let load = move |conn: &mut super::connection::Conn| {
+        let load = move |conn: &mut Conn| {
             let rows: Vec<(i64, StoredTime, String)> = with_conn!(conn, |c| {
                 call_events::table
                     .filter(call_events::call_id.eq(id.as_str()).and(call_events::seq.gt(signed(seq))))

@@ -53,9 +53,12 @@ pub enum Kind {
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
-    Ordinary,
-    /// The writer's: its statements look rows up by key, whatever the statistics say.
+    /// The machinery's: leases, sweepers, takeover, whatever the node does of itself. It sees and writes everything.
+    Machinery,
+    /// The writer's, of the machinery too: its statements look rows up by key, whatever the statistics say.
     Writer,
+    /// For reads on behalf of users. By itself it sees nothing: see [`super::viewer`].
+    Viewers,
     /// Changes tables: may take long.
     Migrate,
 }

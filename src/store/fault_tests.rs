@@ -51,7 +51,7 @@ fn with_store(case: impl AsyncFnOnce(Store)) {
     let url = Secret::new(format!("sqlite://{}", folder.path().join("calls.db").display()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        migrate(&url).await.unwrap();
+        migrate(&url, None).await.unwrap();
         let store = Store::open(&url, StoreOptions::default()).await.unwrap();
         case(store.clone()).await;
         store.close().await;

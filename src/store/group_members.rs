@@ -6,7 +6,7 @@ use diesel::{
 };
 
 use super::{
-    Act, PutOutcome, Store,
+    Act, PutOutcome, Store, Viewer,
     audit::record_act,
     connection::{Conn, in_transaction, with_conn},
     error::{Fault, StoreError},
@@ -127,13 +127,14 @@ impl Store {
 
     /// The user's role in the group. `None`: no member.
     pub async fn member_role(&self, group: &GroupId, user: &UserId) -> Result<Option<MemberRole>, StoreError> {
+        let viewer = Viewer::from(user);
         let (group, user) = (group.clone(), user.clone());
         let load = move |conn: &mut Conn| {
             let member = group_members::table.find((group.as_str(), user.as_str()));
             let text: Option<String> = with_conn!(conn, |c| member.select(group_members::role).first(c).optional()?);
             text.as_deref().map(role).transpose()
         };
-        self.read(load).await
+        self.read_as(&viewer, load).await
     }
 
     /// The group's members in the order of their ids, at most `limit`.

@@ -10,7 +10,7 @@ use diesel::{
 };
 
 use super::{
-    Store,
+    Store, Viewer,
     connection::{Conn, with_conn},
     error::{Fault, StoreError},
     statement::Statement,
@@ -295,19 +295,20 @@ fn load(sql: Statement, conn: &mut Conn) -> Result<Vec<HistoryEntry>, Fault> {
 }
 
 impl Store {
-    /// At most `limit` calls, newest first, after a place in the list. Who may see them is the asker's to find out.
+    /// At most `limit` calls, newest first, after a place in the list, of those that the viewer may see.
     pub async fn history(
         &self,
+        viewer: &Viewer,
         query: &HistoryQuery,
         after: Option<&Place>,
         limit: usize,
     ) -> Result<Vec<HistoryEntry>, StoreError> {
         let (query, after) = (query.clone(), after.cloned());
-        self.read(move |conn: &mut Conn| load(query.page(after.as_ref(), limit), conn)).await
+        self.read_as(viewer, move |conn: &mut Conn| load(query.page(after.as_ref(), limit), conn)).await
     }
 
     /// How many calls the list has, over all its pages. Costs as much as reading it whole: to be asked only when wanted.
-    pub async fn history_count(&self, query: &HistoryQuery) -> Result<u64, StoreError> {
+    pub async fn history_count(&self, viewer: &Viewer, query: &HistoryQuery) -> Result<u64, StoreError> {
         #[derive(QueryableByName)]
         struct Count {
             #[diesel(sql_type = BigInt)]
@@ -318,19 +319,21 @@ impl Store {
             let Count { count } = with_conn!(conn, |c| query.count().get_result(c)?);
             Ok(unsigned(count))
         };
-        self.read(count).await
+        self.read_as(viewer, count).await
     }
 
     /// The open calls that the user is rung or engaged in, newest first.
     pub async fn active_calls(&self, user: &UserId) -> Result<Vec<HistoryEntry>, StoreError> {
+        let viewer = Viewer::from(user);
         let user = user.clone();
-        self.read(move |conn: &mut Conn| load(active(&user), conn)).await
+        self.read_as(&viewer, move |conn: &mut Conn| load(active(&user), conn)).await
     }
 
     /// How the database would carry out a page of the list, or with `counted` its count: for tests, and for whoever
     /// wonders why a list is slow.
     pub async fn explain_history(
         &self,
+        viewer: &Viewer,
         query: &HistoryQuery,
         after: Option<&Place>,
         limit: usize,
@@ -341,12 +344,13 @@ impl Store {
             let sql = if counted { query.count() } else { query.page(after.as_ref(), limit) };
             sql.explain(conn)
         };
-        self.read(explain).await
+        self.read_as(viewer, explain).await
     }
 
     /// The same for [`Store::active_calls`].
     pub async fn explain_active(&self, user: &UserId) -> Result<Vec<String>, StoreError> {
+        let viewer = Viewer::from(user);
         let user = user.clone();
-        self.read(move |conn: &mut Conn| active(&user).explain(conn)).await
+        self.read_as(&viewer, move |conn: &mut Conn| active(&user).explain(conn)).await
     }
 }

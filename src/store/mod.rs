@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! commit ──> queue ──> writer thread ──> one transaction for all that wait
-//! reads  ──> queue ──> reader threads, one connection each
+//! reads  ──> queue ──> reader threads, one connection each; others for reads on behalf of users
 //! leases ──> queue ──> a thread and a connection of their own
 //! ```
 
@@ -52,6 +52,7 @@ mod sweeps;
 mod timeline;
 mod tls;
 mod types;
+mod viewer;
 mod writer;
 
 use std::{
@@ -86,6 +87,7 @@ pub use sweep_runs::{StoredRun, SweepAction, SweepRun};
 pub use sweeps::{SweepRequest, SweeperState};
 pub use timeline::{TimelineEvent, Told};
 pub use types::{CommandId, is_keyed};
+pub use viewer::Viewer;
 pub use writer::WriterStats;
 
 use crate::secret::Secret;
@@ -105,7 +107,8 @@ const LEASE_QUEUE: usize = 64;
 /// How to use the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreOptions {
-    /// Connections for reads, at least one; the writer and the lease have one more each.
+    /// Connections for the machinery's reads, at least one; the writer and the lease have one more each, and on
+    /// PostgreSQL half as many, at least one, serve what users look up.
     pub connections: usize,
 }
 
@@ -123,7 +126,11 @@ pub struct Store {
 
 struct Inner {
     kind: Kind,
+    /// See [`Store::is_walled`].
+    walled: bool,
     readers: Pool,
+    /// On PostgreSQL.
+    viewers: Option<Pool>,
     leases: Pool,
     writer: Writer,
     questions: Arc<Questions>,
@@ -140,6 +147,9 @@ impl Drop for Inner {
 impl Inner {
     fn stop(&self) {
         self.readers.close();
+        if let Some(viewers) = &self.viewers {
+            viewers.close();
+        }
         self.leases.close();
         self.writer.close();
     }
@@ -152,21 +162,33 @@ impl Store {
         let first = target.clone();
         let check = move || {
             let unreachable = |why| StoreError::Setup(format!("the database cannot be reached: {why}"));
-            let mut conn = first.connect(Purpose::Ordinary).map_err(unreachable)?;
+            let mut conn = first.connect(Purpose::Machinery).map_err(unreachable)?;
             let outdated = || StoreError::Setup("the database is not migrated: run `carillon migrate`".into());
-            if migrate::is_current(&mut conn)? { Ok(()) } else { Err(outdated()) }
+            if migrate::is_current(&mut conn)? { migrate::is_walled(&mut conn) } else { Err(outdated()) }
         };
-        on_a_thread(check).await?;
+        let walled = on_a_thread(check).await?;
         let no_thread = |_| StoreError::Setup("no thread can be started".into());
-        let (readers, mut threads) =
-            Pool::start("reader", &target, options.connections, READ_QUEUE).map_err(no_thread)?;
-        let (leases, lease_threads) = Pool::start("lease", &target, 1, LEASE_QUEUE).map_err(no_thread)?;
+        let machinery = |name, threads, capacity| Pool::start(name, &target, Purpose::Machinery, threads, capacity);
+        let (readers, mut threads) = machinery("reader", options.connections, READ_QUEUE).map_err(no_thread)?;
+        let (leases, lease_threads) = machinery("lease", 1, LEASE_QUEUE).map_err(no_thread)?;
+        let viewers = match target.kind() {
+            Kind::Postgres => {
+                let half = options.connections / 2;
+                let viewers = Pool::start("viewer", &target, Purpose::Viewers, half, READ_QUEUE);
+                let (viewers, viewer_threads) = viewers.map_err(no_thread)?;
+                threads.extend(viewer_threads);
+                Some(viewers)
+            }
+            Kind::Sqlite => None,
+        };
         let (writer, writer_thread) = Writer::start(&target).map_err(no_thread)?;
         threads.extend(lease_threads);
         threads.push(writer_thread);
         let inner = Inner {
             kind: target.kind(),
+            walled,
             readers,
+            viewers,
             leases,
             writer,
             questions: Arc::default(),
@@ -210,6 +232,12 @@ impl Store {
         self.inner.kind
     }
 
+    /// Whether the database itself holds what a user sees to what is theirs. Not SQLite, nor PostgreSQL for a role that
+    /// row-level security does not hold for.
+    pub fn is_walled(&self) -> bool {
+        self.inner.walled
+    }
+
     /// What the writer has done.
     pub fn writer_stats(&self) -> WriterStats {
         self.inner.writer.stats()
@@ -228,7 +256,8 @@ impl Store {
         let _ = on_a_thread(join).await;
     }
 
-    /// Runs on a reader's connection. Short writes that may run twice may go here too.
+    /// Runs on a reader's connection, as the node: it sees everything. Short writes that may run twice may go here too.
+    /// What is read because a user asks for it, and shown to them, goes by [`Store::read_as`].
     async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         F: FnMut(&mut Conn) -> Result<T, Fault> + Send + 'static,

@@ -66,10 +66,11 @@ where
 }
 
 impl Pool {
-    /// Starts the threads; each connects by itself. `threads`: at least one. `capacity`: of the queue.
+    /// Starts the threads; each connects by itself, for this purpose. `threads`: at least one. `capacity`: of the queue.
     pub fn start(
         name: &'static str,
         target: &Arc<Target>,
+        purpose: Purpose,
         threads: usize,
         capacity: usize,
     ) -> std::io::Result<(Self, Vec<JoinHandle<()>>)> {
@@ -80,7 +81,7 @@ impl Pool {
         for _ in 0..threads.max(1) {
             let (queue, lane, target) = (queue.clone(), lane.clone(), target.clone());
             let thread = std::thread::Builder::new().name(format!("store-{name}"));
-            handles.push(thread.spawn(move || serve(&queue, &lane, target))?);
+            handles.push(thread.spawn(move || serve(&queue, &lane, target, purpose))?);
         }
         Ok((pool, handles))
     }
@@ -110,8 +111,8 @@ impl Pool {
     }
 }
 
-fn serve(queue: &Queue<Box<dyn Job>>, lane: &Arc<Lane>, target: Arc<Target>) {
-    let mut link = Link::new(target, Purpose::Ordinary, lane.clone());
+fn serve(queue: &Queue<Box<dyn Job>>, lane: &Arc<Lane>, target: Arc<Target>, purpose: Purpose) {
+    let mut link = Link::new(target, purpose, lane.clone());
     loop {
         let connected = link.conn().is_some();
         if !connected {

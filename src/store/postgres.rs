@@ -39,12 +39,19 @@ const MIGRATION_LIMIT: Duration = Duration::from_secs(3600);
 /// What every session asks of the server: an end to statements that run away, to waits for locks (another node's
 /// batch takes milliseconds), and to transactions whose client stalled.
 const LIMITS: &str = "SET statement_timeout = '5s'; SET lock_timeout = '2s'; \
-    SET idle_in_transaction_session_timeout = '10s'; SET application_name = 'carillon'";
+    SET idle_in_transaction_session_timeout = '10s'; SET application_name = 'carillon'; SET jit = off";
+
+/// The session is the node's: row-level security (migration 0008) shows it everything. Without it nothing is shown.
+const AS_NODE: &str = "SET carillon.scope = 'node'";
 
 /// The writer's statements touch rows by key only. A plan made while the tables were empty must not scan or hash them
 /// for ever, and planning anew costs more than the statement.
 const KEYED: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off; \
-    SET enable_mergejoin = off; SET jit = off";
+    SET enable_mergejoin = off";
+
+/// What users look up is found by index, row by row. The conditions of row-level security make rows look dear, and a look
+/// must not become a scan, nor take more than its one process, because of that.
+const LOOKED_UP: &str = "SET enable_seqscan = off; SET max_parallel_workers_per_gather = 0";
 
 /// Where and how to connect.
 pub(super) struct PgTarget {
@@ -93,6 +100,11 @@ impl PgTarget {
         }
         .map_err(|_| StoreError::Setup("TLS cannot be set up".into()))?;
         Ok(Self { config, tls })
+    }
+
+    /// The role that logs in here; `None` if the address leaves it to the server's defaults.
+    pub fn role(&self) -> Option<&str> {
+        self.config.get_user()
     }
 }
 
@@ -163,9 +175,10 @@ pub(super) fn connect(target: &PgTarget, purpose: Purpose) -> Result<PgConn, Str
     HANDOFF.set(Some(OwnRuntime { runtime, io: Some(io), limit }));
     let mut conn = PgConn::from(conn);
     let settings = match purpose {
-        Purpose::Ordinary => LIMITS.to_owned(),
-        Purpose::Writer => format!("{LIMITS}; {KEYED}"),
-        Purpose::Migrate => "SET application_name = 'carillon migrate'".to_owned(),
+        Purpose::Machinery => format!("{LIMITS}; {AS_NODE}"),
+        Purpose::Writer => format!("{LIMITS}; {AS_NODE}; {KEYED}"),
+        Purpose::Viewers => format!("{LIMITS}; {LOOKED_UP}"),
+        Purpose::Migrate => format!("SET application_name = 'carillon migrate'; {AS_NODE}"),
     };
     conn.batch_execute(&settings).map_err(|_| "the session's limits cannot be set".to_owned())?;
     // So that errors read the same everywhere (see `error::by_message`). Not every role may: then they are what the

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::{
-    Store,
+    Store, Viewer,
     connection::{Conn, with_conn},
     error::{Fault, StoreError},
     schema::{participants, quality_reports},
@@ -313,20 +313,21 @@ impl Store {
         }
     }
 
-    /// What the participants of a call have reported, one entry for each who has, in the order of their ids.
-    pub async fn quality_of(&self, call: &CallId) -> Result<Vec<QualitySums>, StoreError> {
+    /// What the participants of a call have reported, one entry for each who has, in the order of their ids. None of a
+    /// call that the viewer may not see.
+    pub async fn quality_of(&self, viewer: &Viewer, call: &CallId) -> Result<Vec<QualitySums>, StoreError> {
         let call = call.clone();
         let load = move |conn: &mut Conn| {
             let rows: Vec<Row> = with_conn!(conn, |c| sums(&call).load(c)?);
             Ok(rows.into_iter().map(QualitySums::from).collect())
         };
-        self.read(load).await
+        self.read_as(viewer, load).await
     }
 
     /// How the database would carry out [`Store::quality_of`].
-    pub async fn explain_quality(&self, call: &CallId) -> Result<Vec<String>, StoreError> {
+    pub async fn explain_quality(&self, viewer: &Viewer, call: &CallId) -> Result<Vec<String>, StoreError> {
         let call = call.clone();
-        self.read(move |conn: &mut Conn| sums(&call).explain(conn)).await
+        self.read_as(viewer, move |conn: &mut Conn| sums(&call).explain(conn)).await
     }
 
     /// Forgets reports older than `age` by the database's clock, some thousand at once. Returns how many.

@@ -6,7 +6,7 @@ use diesel::{
 };
 
 use super::{
-    Store,
+    Store, Viewer,
     connection::{Conn, with_conn},
     error::StoreError,
     statement::Statement,
@@ -66,6 +66,7 @@ impl Store {
     /// The user's calls from `since` to before `until`, counted by status and hour. Costs as much as there are calls in
     /// that time.
     pub async fn tally(&self, user: &UserId, since: Timestamp, until: Timestamp) -> Result<Vec<CallTally>, StoreError> {
+        let viewer = Viewer::from(user);
         let user = user.clone();
         let load = move |conn: &mut Conn| {
             let rows: Vec<Row> = with_conn!(conn, |c| tally(&user, since, until).load(c)?);
@@ -78,7 +79,7 @@ impl Store {
             });
             Ok(tallies.collect())
         };
-        self.read(load).await
+        self.read_as(&viewer, load).await
     }
 
     /// How the database would carry out [`Store::tally`].
@@ -88,7 +89,8 @@ impl Store {
         since: Timestamp,
         until: Timestamp,
     ) -> Result<Vec<String>, StoreError> {
+        let viewer = Viewer::from(user);
         let user = user.clone();
-        self.read(move |conn: &mut Conn| tally(&user, since, until).explain(conn)).await
+        self.read_as(&viewer, move |conn: &mut Conn| tally(&user, since, until).explain(conn)).await
     }
 }

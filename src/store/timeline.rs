@@ -11,7 +11,7 @@ use diesel::{
 use serde::Deserialize;
 
 use super::{
-    Store,
+    Store, Viewer,
     connection::{Conn, with_conn},
     error::{Fault, StoreError},
     schema::participants,
@@ -87,16 +87,24 @@ fn told(payload: &str) -> Told {
 impl Store {
     /// Whether the user has, or had, a part in the call.
     pub async fn is_participant(&self, call: &CallId, user: &UserId) -> Result<bool, StoreError> {
+        let viewer = Viewer::from(user);
         let (call, user) = (call.clone(), user.clone());
         let look = move |conn: &mut Conn| {
             let part = participants::table.find((call.as_str(), user.as_str())).select(participants::open);
             Ok(with_conn!(conn, |c| part.first::<bool>(c).optional()?).is_some())
         };
-        self.read(look).await
+        self.read_as(&viewer, look).await
     }
 
-    /// The call's events after `after`, in order, at most `limit`. None: there is no such call, or no later event.
-    pub async fn timeline(&self, call: &CallId, after: u64, limit: usize) -> Result<Vec<TimelineEvent>, StoreError> {
+    /// The call's events after `after`, in order, at most `limit`. None: there is no such call, or no later event, or
+    /// it is none that the viewer may see.
+    pub async fn timeline(
+        &self,
+        viewer: &Viewer,
+        call: &CallId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<TimelineEvent>, StoreError> {
         let call = call.clone();
         let load = move |conn: &mut Conn| {
             let rows: Vec<Row> = with_conn!(conn, |c| events(&call, after, limit).load(c)?);
@@ -119,13 +127,18 @@ impl Store {
             }
             Ok::<_, Fault>(timeline)
         };
-        self.read(load).await
+        self.read_as(viewer, load).await
     }
 
     /// How the database would carry out [`Store::timeline`].
-    pub async fn explain_timeline(&self, call: &CallId, limit: usize) -> Result<Vec<String>, StoreError> {
+    pub async fn explain_timeline(
+        &self,
+        viewer: &Viewer,
+        call: &CallId,
+        limit: usize,
+    ) -> Result<Vec<String>, StoreError> {
         let call = call.clone();
-        self.read(move |conn: &mut Conn| events(&call, 0, limit).explain(conn)).await
+        self.read_as(viewer, move |conn: &mut Conn| events(&call, 0, limit).explain(conn)).await
     }
 }
 

@@ -6,9 +6,10 @@ use std::{
 };
 
 /// Every setting that outside programs rely on, besides OpenTelemetry's own.
-const SETTINGS: [&str; 35] = [
+const SETTINGS: [&str; 36] = [
     "CARILLON_LISTEN",
     "DATABASE_URL",
+    "CARILLON_MIGRATION_DATABASE_URL",
     "REDIS_URL",
     "CARILLON_CLUSTER",
     "CARILLON_JWT_SECRET",

@@ -35,6 +35,7 @@ mod reminders;
 mod rest_calls;
 mod resume;
 mod roles;
+mod row_security;
 mod scenarios;
 mod slow_client;
 mod store;

@@ -11,7 +11,7 @@ use crate::{
     clock,
     domain::{CallId, CallStatus, GroupId, Rejection, Timestamp, UserId},
     gateway::{Gateway, auth::Claims},
-    store::{Direction, HistoryEntry, HistoryOf, HistoryParticipant, HistoryQuery, TimelineEvent},
+    store::{Direction, HistoryEntry, HistoryOf, HistoryParticipant, HistoryQuery, TimelineEvent, Viewer},
     wire::Refusal,
 };
 
@@ -158,19 +158,18 @@ async fn list(http: HttpRequest, gateway: web::Data<Gateway>) -> Result<HttpResp
     let counted = params.flag("total")?.unwrap_or(false);
     let after = params.read("cursor", "one that an answer gave for this list", |text| cursor::read(text, &query.of))?;
     let store = &gateway.node.store;
-    if let HistoryOf::Group(group) = &query.of
-        && !admin
-        && !store.is_member(group, &user).await?
-    {
-        return Err(Rejection::NotFound.into());
-    }
+    let viewer = match &query.of {
+        HistoryOf::Group(_) if admin => Viewer::Admin,
+        HistoryOf::Group(group) if !store.is_member(group, &user).await? => return Err(Rejection::NotFound.into()),
+        _ => Viewer::from(&user),
+    };
     // One more than wanted says whether there are more.
-    let mut entries = store.history(&query, after.as_ref(), limit + 1).await?;
+    let mut entries = store.history(&viewer, &query, after.as_ref(), limit + 1).await?;
     let more = entries.len() > limit;
     entries.truncate(limit);
     let last = entries.last().filter(|_| more);
     let next_cursor = last.map(|entry| cursor::write(&entry.place, &query.of));
-    let total = if counted { Some(store.history_count(&query).await?) } else { None };
+    let total = if counted { Some(store.history_count(&viewer, &query).await?) } else { None };
     let now = clock::now();
     let calls = entries.iter().map(|entry| Entry::of(entry, &user, now)).collect();
     Ok(json(&Page { calls, next_cursor, total }))
@@ -184,14 +183,14 @@ async fn active(http: HttpRequest, gateway: web::Data<Gateway>) -> Result<HttpRe
     Ok(json(&Page { calls, next_cursor: None, total: None }))
 }
 
-/// For who had a part in the call, and for administrators.
-pub(super) async fn readable(http: &HttpRequest, call: &str, gateway: &Gateway) -> Result<(CallId, bool), Refusal> {
+/// For who had a part in the call, and for administrators: the call, and as whom it is read.
+pub(super) async fn readable(http: &HttpRequest, call: &str, gateway: &Gateway) -> Result<(CallId, Viewer), Refusal> {
     let Claims { user, admin, .. } = reader(http, gateway).await?;
     let call = CallId::new(call).map_err(|error| Refusal::invalid(error.to_string()))?;
     if gateway.node.store.is_participant(&call, &user).await? {
-        return Ok((call, true));
+        return Ok((call, Viewer::User(user)));
     }
-    if admin { Ok((call, false)) } else { Err(Rejection::NotFound.into()) }
+    if admin { Ok((call, Viewer::Admin)) } else { Err(Rejection::NotFound.into()) }
 }
 
 #[derive(Serialize)]
@@ -250,12 +249,12 @@ async fn timeline(
         #[serde(skip_serializing_if = "Option::is_none")]
         next_after: Option<u64>,
     }
-    let (call, is_part) = readable(&http, &path, &gateway).await?;
+    let (call, viewer) = readable(&http, &path, &gateway).await?;
     let params = Params::of(&http)?;
     let after = params.number("after", 0, i64::MAX as u64)?.unwrap_or(0);
     let limit = params.number("limit", 1, MAX_EVENTS)?.unwrap_or(MAX_EVENTS) as usize;
-    let mut events = gateway.node.store.timeline(&call, after, limit + 1).await?;
-    if events.is_empty() && after == 0 && !is_part {
+    let mut events = gateway.node.store.timeline(&viewer, &call, after, limit + 1).await?;
+    if events.is_empty() && after == 0 && viewer == Viewer::Admin {
         return Err(Rejection::NotFound.into());
     }
     let more = events.len() > limit;

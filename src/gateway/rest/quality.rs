@@ -13,7 +13,7 @@ use crate::{
         quality::{Score, rating, score_of_rating},
     },
     gateway::{Gateway, protocol::MAX_FRAME_BYTES},
-    store::{QualitySums, Spread},
+    store::{QualitySums, Spread, Viewer},
     wire::Refusal,
 };
 
@@ -94,10 +94,10 @@ impl<'a> OfParticipant<'a> {
 }
 
 async fn get(http: HttpRequest, path: web::Path<String>, gateway: web::Data<Gateway>) -> Result<HttpResponse, Refusal> {
-    let (call, is_part) = readable(&http, &path, &gateway).await?;
+    let (call, viewer) = readable(&http, &path, &gateway).await?;
     let store = &gateway.node.store;
-    let sums = store.quality_of(&call).await?;
-    if sums.is_empty() && !is_part && store.call_owner(&call).await?.is_none() {
+    let sums = store.quality_of(&viewer, &call).await?;
+    if sums.is_empty() && viewer == Viewer::Admin && store.call_owner(&call).await?.is_none() {
         return Err(crate::domain::Rejection::NotFound.into());
     }
     let ratings: Vec<f64> = sums.iter().filter_map(rating_of).collect();

@@ -3,10 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use carillon::store::Store;
+use carillon::store::{Store, Viewer};
 
 use super::{
-    plans::{assert_nothing_scans, every_list, middle},
+    plans::{assert_nothing_scans, every_list, middle, viewer},
     seed::{begun, id, seed},
 };
 use crate::store::{
@@ -42,20 +42,23 @@ async fn timed<T>(name: &str, times: usize, mut ask: impl AsyncFnMut(usize) -> T
 
 async fn measure(store: &Store) {
     for (name, list) in every_list(CALLS) {
-        timed(&format!("{name}: first page"), TIMES, async |_| store.history(&list, None, 21).await.unwrap()).await;
+        let viewer = viewer(&list);
+        let ask = async |_| store.history(&viewer, &list, None, 21).await.unwrap();
+        timed(&format!("{name}: first page"), TIMES, ask).await;
         let middle = middle(CALLS);
-        let ask = async |_| store.history(&list, Some(&middle), 21).await.unwrap();
+        let ask = async |_| store.history(&viewer, &list, Some(&middle), 21).await.unwrap();
         timed(&format!("{name}: page in the middle"), TIMES, ask).await;
     }
     for (name, list) in every_list(CALLS).into_iter().filter(|(name, _)| !name.contains(',')) {
-        let entries = store.history_count(&list).await.unwrap();
-        let ask = async |_| store.history_count(&list).await.unwrap();
+        let viewer = viewer(&list);
+        let entries = store.history_count(&viewer, &list).await.unwrap();
+        let ask = async |_| store.history_count(&viewer, &list).await.unwrap();
         timed(&format!("{name}: total of {entries}"), TIMES / 10, ask).await;
     }
     timed("active", TIMES, async |n| store.active_calls(&user(&format!("a{n}"))).await.unwrap()).await;
-    let full = |n: usize| call_id(&id(n * 100));
-    timed("timeline", TIMES, async |n| store.timeline(&full(n), 0, 500).await.unwrap()).await;
-    timed("quality", TIMES, async |n| store.quality_of(&full(n)).await.unwrap()).await;
+    let (full, heavy) = (|n: usize| call_id(&id(n * 100)), Viewer::from(&user("heavy")));
+    timed("timeline", TIMES, async |n| store.timeline(&heavy, &full(n), 0, 500).await.unwrap()).await;
+    timed("quality", TIMES, async |n| store.quality_of(&heavy, &full(n)).await.unwrap()).await;
     for (name, calls) in [("a17", CALLS), ("heavy", CALLS), ("heavy", 86_400)] {
         let entries: u64 =
             store.tally(&user(name), begun(0), begun(calls)).await.unwrap().iter().map(|t| t.calls).sum();

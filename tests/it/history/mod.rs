@@ -3,7 +3,7 @@
 mod lists;
 mod measured;
 mod pages;
-mod plans;
+pub mod plans;
 mod quality;
 mod seed;
 mod timeline;

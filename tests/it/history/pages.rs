@@ -8,7 +8,7 @@ use carillon::{
 };
 
 use super::{
-    plans::{every_list, of, of_group},
+    plans::{every_list, of, of_group, viewer},
     seed::{begun, id, seed},
 };
 use crate::store::{
@@ -20,7 +20,7 @@ use crate::store::{
 const CALLS: usize = 2000;
 
 async fn whole(store: &Store, query: &HistoryQuery) -> Vec<HistoryEntry> {
-    store.history(query, None, 10_000).await.unwrap()
+    store.history(&viewer(query), query, None, 10_000).await.unwrap()
 }
 
 fn ids(entries: &[HistoryEntry]) -> Vec<&str> {
@@ -32,7 +32,7 @@ async fn page_by_page(store: &Store, query: &HistoryQuery, limit: usize, newcome
     let mut read: Vec<HistoryEntry> = Vec::new();
     let mut after: Option<Place> = None;
     for n in 0.. {
-        let page = store.history(query, after.as_ref(), limit).await.unwrap();
+        let page = store.history(&viewer(query), query, after.as_ref(), limit).await.unwrap();
         let full = page.len() == limit;
         read.extend(page);
         if !full {
@@ -53,7 +53,7 @@ async fn pages(backend: Backend) {
         let entries = whole(&store, &list).await;
         let order: Vec<_> = entries.iter().map(|entry| (entry.place.at, entry.place.call.clone())).collect();
         assert!(order.is_sorted_by(|a, b| a > b), "{name}: newest first, each once");
-        assert_eq!(store.history_count(&list).await.unwrap() as usize, entries.len(), "{name}");
+        assert_eq!(store.history_count(&viewer(&list), &list).await.unwrap() as usize, entries.len(), "{name}");
         assert!(entries.iter().all(|entry| entry.participants.len() > 1), "{name}");
         let limit = if entries.len() > 100 { 37 } else { 3 };
         let paged = page_by_page(&store, &list, limit, &format!("new{number}")).await;

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use carillon::{
     domain::{Timestamp, quality::Measured},
-    store::{CommitOutcome, QualityReport, ReportOutcome},
+    store::{CommitOutcome, QualityReport, ReportOutcome, Viewer},
 };
 
 use crate::{
@@ -124,7 +124,7 @@ async fn stored(backend: Backend) {
         assert_eq!(outcome, Ok(wanted));
     }
     assert_eq!(backend.count("quality_reports"), 1000);
-    let sums = store.quality_of(&call_id("c0")).await.unwrap();
+    let sums = store.quality_of(&Viewer::from(&user("bob")), &call_id("c0")).await.unwrap();
     assert_eq!(
         sums.iter().map(|of| (of.user.as_str(), of.reports, of.excellent)).collect::<Vec<_>>(),
         [("alice", 50, 50), ("bob", 50, 50)]

@@ -41,9 +41,17 @@ impl Backend {
         }
     }
 
+    /// The database by the role that owns its tables, where there are roles.
+    pub fn owner(&self) -> Option<Secret> {
+        match self {
+            Self::Sqlite(_) => None,
+            Self::Postgres(database) => Some(Secret::new(database.owner_url())),
+        }
+    }
+
     /// Migrated and open.
     pub async fn store(&self) -> Store {
-        migrate(&self.url()).await.unwrap();
+        migrate(&self.url(), self.owner().as_ref()).await.unwrap();
         Store::open(&self.url(), StoreOptions::default()).await.unwrap()
     }
 

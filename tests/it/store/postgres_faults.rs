@@ -121,8 +121,8 @@ fn a_postgres_that_stops_and_comes_back_is_an_outage_and_nothing_more() {
     run(async {
         let instance = Arc::new(Instance::start());
         let database = instance.create_database();
-        let url = Secret::new(database.url());
-        migrate(&url).await.unwrap();
+        let (url, owner) = (Secret::new(database.url()), Secret::new(database.owner_url()));
+        migrate(&url, Some(&owner)).await.unwrap();
         let store = Store::open(&url, StoreOptions { connections: 2 }).await.unwrap();
         let (commit, call) = begin(&opening("c1", "alice", &["bob"]), &node("n1"));
         assert_eq!(store.commit(commit).await, Ok(CommitOutcome::Committed));
@@ -163,7 +163,7 @@ fn a_commit_that_waits_for_a_lock_gives_up_and_does_not_hold_up_others_for_ever(
         let store = backend.store().await;
         let (commit, call) = begin(&opening("c1", "alice", &["bob"]), &node("n1"));
         store.commit(commit).await.unwrap();
-        let url = database.url();
+        let url = database.superuser_url();
         let (client, io) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
         tokio::spawn(io);
         client.batch_execute("BEGIN; UPDATE calls SET status = status WHERE id = 'c1'").await.unwrap();
@@ -220,7 +220,7 @@ fn every_session_has_its_limits() {
         let store = backend.store().await;
         store.ping().await.unwrap();
         // A statement that would take for ever, run by a reader: a lock that is not given.
-        let (client, io) = tokio_postgres::connect(&database.url(), tokio_postgres::NoTls).await.unwrap();
+        let (client, io) = tokio_postgres::connect(&database.superuser_url(), tokio_postgres::NoTls).await.unwrap();
         tokio::spawn(io);
         client.batch_execute("BEGIN; LOCK TABLE groups, nodes IN ACCESS EXCLUSIVE MODE").await.unwrap();
         let began = Instant::now();

@@ -115,6 +115,7 @@ impl ClusterBuilder {
             }
             Backing::Cluster { database, redis } => {
                 settings.push(("DATABASE_URL".into(), database.url()));
+                settings.push(("CARILLON_MIGRATION_DATABASE_URL".into(), database.owner_url()));
                 settings.push(("REDIS_URL".into(), redis.url()));
             }
         }
@@ -131,6 +132,8 @@ impl ClusterBuilder {
             through.redis.set(mode);
             let own: &mut Vec<_> = of_one.entry(number).or_default();
             own.push(("DATABASE_URL".into(), database.url_at(through.database.port())));
+            let owner = database.owner_url_at(through.database.port());
+            own.push(("CARILLON_MIGRATION_DATABASE_URL".into(), owner));
             own.push(("REDIS_URL".into(), format!("redis://127.0.0.1:{}", through.redis.port())));
             links.insert(number, through);
         }

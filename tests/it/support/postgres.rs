@@ -1,5 +1,6 @@
 //! A private PostgreSQL: one shared by the whole test binary, and instances that a test owns alone to break them.
 //!
+//! Nodes use it as they should: they log in as a role that owns nothing, and another role owns and makes the tables.
 //! Durable like a real one (fsync on). Must never touch a PostgreSQL that runs on the machine already. As root it runs
 //! as user `postgres` or `nobody`, since PostgreSQL refuses root.
 
@@ -20,6 +21,14 @@ use super::process::{self, Process, free_port};
 
 /// The password in every URL given out: PostgreSQL does not ask for it, the log canary looks for it.
 pub const PASSWORD: &str = "canary-database-password-c41e";
+
+/// Who serves, and who owns the tables. Tests themselves look and act as the superuser, who sees everything.
+const SERVES: &str = "carillon_app";
+const OWNS: &str = "carillon_owner";
+const SUPERUSER: &str = "carillon";
+
+/// What operators are told to do, to be done as told.
+const GUIDE: &str = include_str!("../../../docs/row-security.md");
 
 /// All tests of a binary together: a few tests at a time, up to three nodes each, a pool per node.
 const MAX_CONNECTIONS: &str = "max_connections=300";
@@ -55,6 +64,7 @@ impl Instance {
         for _ in 0..5 {
             let instance = Self { folder: folder.clone(), port: free_port(), account, process: None.into() };
             if instance.launch() {
+                instance.try_sql("postgres", guided(0)).expect("make the roles");
                 return instance;
             }
         }
@@ -97,17 +107,18 @@ impl Instance {
     pub fn create_database(self: &Arc<Self>) -> Database {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        self.try_sql("postgres", &format!("CREATE DATABASE {name}")).expect("create a database");
+        self.try_sql("postgres", &format!("CREATE DATABASE {name} OWNER {OWNS}")).expect("create a database");
         Database { name, instance: self.clone() }
     }
 
-    /// The address as `DATABASE_URL` wants it.
-    pub fn url(&self, database: &str) -> String {
-        self.url_at(self.port, database)
+    /// A fresh database, made to the letter of the guide for operators.
+    pub fn create_guided_database(self: &Arc<Self>) -> Database {
+        self.try_sql("postgres", guided(1)).expect("create the database");
+        Database { name: "carillon".into(), instance: self.clone() }
     }
 
-    fn url_at(&self, port: u16, database: &str) -> String {
-        format!("postgres://carillon:{PASSWORD}@127.0.0.1:{port}/{database}")
+    fn url(&self, role: &str, port: u16, database: &str) -> String {
+        format!("postgres://{role}:{PASSWORD}@127.0.0.1:{port}/{database}")
     }
 
     /// Stops it as a power cut would: connections break, recovery at the next start.
@@ -138,7 +149,7 @@ impl Instance {
 
     /// Runs statements on a connection of their own; the rows of the last one, as text.
     pub fn try_sql(&self, database: &str, sql: &str) -> Result<Vec<Vec<Option<String>>>, tokio_postgres::Error> {
-        let url = self.url(database);
+        let url = self.url(SUPERUSER, self.port, database);
         // A thread with a runtime of its own, so that tests and destructors may call this from within theirs.
         std::thread::scope(|scope| {
             let work = scope.spawn(|| {
@@ -164,6 +175,12 @@ impl Drop for Instance {
     }
 }
 
+/// The SQL of the guide, by its number from 0.
+fn guided(number: usize) -> &'static str {
+    let block = GUIDE.split("```sql\n").nth(number + 1).expect("a block of SQL in the guide");
+    block.split("```").next().expect("its end")
+}
+
 fn as_text(message: &tokio_postgres::SimpleQueryMessage) -> Option<Vec<Option<String>>> {
     match message {
         tokio_postgres::SimpleQueryMessage::Row(row) => {
@@ -185,14 +202,29 @@ impl Database {
         SHARED.create_database()
     }
 
-    /// The address as `DATABASE_URL` wants it.
+    /// The address as `DATABASE_URL` wants it: of the role that serves.
     pub fn url(&self) -> String {
-        self.instance.url(&self.name)
+        self.url_at(self.port())
     }
 
     /// The same by way of a proxy on this port.
     pub fn url_at(&self, port: u16) -> String {
-        self.instance.url_at(port, &self.name)
+        self.instance.url(SERVES, port, &self.name)
+    }
+
+    /// The address as `CARILLON_MIGRATION_DATABASE_URL` wants it: of the role that owns the tables.
+    pub fn owner_url(&self) -> String {
+        self.owner_url_at(self.port())
+    }
+
+    /// The same by way of a proxy on this port.
+    pub fn owner_url_at(&self, port: u16) -> String {
+        self.instance.url(OWNS, port, &self.name)
+    }
+
+    /// For tests that meddle over a connection of their own.
+    pub fn superuser_url(&self) -> String {
+        self.instance.url(SUPERUSER, self.port(), &self.name)
     }
 
     /// The port of its server.
