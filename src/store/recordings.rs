@@ -12,7 +12,7 @@ use diesel::{
 };
 
 use super::{
-    Act, Store,
+    Act, Store, Viewer,
     audit::record_act,
     connection::{Conn, in_transaction, with_conn},
     error::{Fault, StoreError},
@@ -447,15 +447,25 @@ impl Store {
         self.read(look).await
     }
 
-    /// The newest recording of a call that is not deleted.
-    pub async fn newest_recording(&self, call: &CallId) -> Result<Option<Recording>, StoreError> {
+    /// A recording, if the viewer may see it.
+    pub async fn recording_for(&self, viewer: &Viewer, id: &RecordingId) -> Result<Option<Recording>, StoreError> {
+        let id = id.clone();
+        let look = move |conn: &mut Conn| {
+            let sql = Statement::new("SELECT * FROM recordings WHERE id = ").text(id.as_str());
+            Ok(load(sql, conn)?.pop())
+        };
+        self.read_as(viewer, look).await
+    }
+
+    /// The newest recording of a call that is not deleted and that the viewer may see.
+    pub async fn newest_recording(&self, viewer: &Viewer, call: &CallId) -> Result<Option<Recording>, StoreError> {
         let call = call.clone();
         let look = move |conn: &mut Conn| {
             let sql = Statement::new("SELECT * FROM recordings WHERE call_id = ").text(call.as_str());
             let sql = sql.sql(" AND status <> 'deleted' ORDER BY created_at DESC LIMIT 1");
             Ok(load(sql, conn)?.pop())
         };
-        self.read(look).await
+        self.read_as(viewer, look).await
     }
 
     /// Writes a recording over the version that was read; with it the record of an act, if it was one. `false`: it has
@@ -479,6 +489,7 @@ impl Store {
 
     /// Whether the user has been in the call of a recording.
     pub async fn has_recording_part(&self, id: &RecordingId, user: &UserId) -> Result<bool, StoreError> {
+        let viewer = Viewer::from(user);
         let (id, user) = (id.clone(), user.clone());
         let look = move |conn: &mut Conn| {
             let part = recording_parts::table
@@ -486,7 +497,7 @@ impl Store {
                 .select(recording_parts::user_id);
             Ok(with_conn!(conn, |c| part.first::<String>(c).optional()?).is_some())
         };
-        self.read(look).await
+        self.read_as(&viewer, look).await
     }
 
     /// Whether the user is, or was at the end of their stay, host or cohost of a call.
@@ -521,8 +532,9 @@ impl Store {
         after: Option<&RecordingPlace>,
         limit: usize,
     ) -> Result<Vec<Recording>, StoreError> {
+        let viewer = Viewer::from(&query.user);
         let (query, after) = (query.clone(), after.cloned());
-        self.read(move |conn: &mut Conn| load(query.page(after.as_ref(), limit), conn)).await
+        self.read_as(&viewer, move |conn: &mut Conn| load(query.page(after.as_ref(), limit), conn)).await
     }
 
     /// How the database would carry out [`Store::recordings`].
@@ -532,8 +544,9 @@ impl Store {
         after: Option<&RecordingPlace>,
         limit: usize,
     ) -> Result<Vec<String>, StoreError> {
+        let viewer = Viewer::from(&query.user);
         let (query, after) = (query.clone(), after.cloned());
-        self.read(move |conn: &mut Conn| query.page(after.as_ref(), limit).explain(conn)).await
+        self.read_as(&viewer, move |conn: &mut Conn| query.page(after.as_ref(), limit).explain(conn)).await
     }
 
     /// Recordings of which more is to come, or has not been told, by id.

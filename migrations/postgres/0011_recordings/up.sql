@@ -59,5 +59,9 @@ CREATE TABLE recording_parts (
 
 CREATE UNIQUE INDEX recording_parts_by_recording ON recording_parts (recording_id, user_id);
 
+CALL carillon_protect('recording_parts', 'user_id = carillon_user()');
+CALL carillon_protect('recordings',
+    '(SELECT y.user_id FROM recording_parts y WHERE y.recording_id = recordings.id AND y.user_id = carillon_user()) IS NOT NULL');
+
 -- Which recording a sweeper's action was about.
 ALTER TABLE sweep_actions ADD COLUMN recording_id text;

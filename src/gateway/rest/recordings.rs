@@ -23,7 +23,7 @@ use crate::{
     },
     gateway::{Gateway, address::ClientAddress, auth::Claims, limits::Kind, links::LINK_TTL, protocol::by_event},
     secret::Secret,
-    store::{Act, Actor, ActorKind, RecordingPlace, RecordingQuery},
+    store::{Act, Actor, ActorKind, RecordingPlace, RecordingQuery, Viewer},
     wire::{ErrorCode, Refusal},
 };
 
@@ -151,7 +151,8 @@ async fn seen(gateway: &Gateway, claims: Claims, id: &str) -> Result<(Recording,
     if !takes_part && !claims.admin {
         return Err(absent());
     }
-    let recording = store.recording(&id).await?.ok_or_else(absent)?.recording;
+    let viewer = if takes_part { Viewer::from(&claims.user) } else { Viewer::Admin };
+    let recording = store.recording_for(&viewer, &id).await?.ok_or_else(absent)?;
     let in_charge = recording.by == claims.user || store.was_in_charge(&recording.call, &claims.user).await?;
     let may_change = claims.admin || (takes_part && in_charge);
     Ok((recording, Asker { claims, takes_part, may_change }))
@@ -349,7 +350,8 @@ async fn of_call(
 ) -> Result<HttpResponse, Refusal> {
     let claims = reader(&http, &gateway).await?;
     let call = CallId::new(path.as_str()).map_err(|error| Refusal::invalid(error.to_string()))?;
-    let newest = gateway.node.store.newest_recording(&call).await?.ok_or_else(absent)?;
+    let viewer = if claims.admin { Viewer::Admin } else { Viewer::from(&claims.user) };
+    let newest = gateway.node.store.newest_recording(&viewer, &call).await?.ok_or_else(absent)?;
     let (recording, asker) = seen(&gateway, claims, newest.id.as_str()).await?;
     Ok(json(&One { recording: Object::for_asker(&gateway, &recording, &asker) }))
 }
