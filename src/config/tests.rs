@@ -194,6 +194,19 @@ fn settings_that_belong_together_are_set_together() {
         assert!(refusal(&two).starts_with(name));
     }
     assert!(refusal(&["--livekit-url=l.example", livekit[1], livekit[2]]).starts_with("LIVEKIT_URL"));
+    let public = |url: &str, public: &str| {
+        let (url, public) = (format!("--livekit-url={url}"), format!("--livekit-public-url={public}"));
+        settings(&[&url, livekit[1], livekit[2], &public]).unwrap().livekit.unwrap().public_url
+    };
+    assert_eq!(public("http://livekit:7880", ""), "ws://livekit:7880", "browsers open sockets");
+    assert_eq!(public("http://livekit:7880", "https://l.example"), "wss://l.example");
+    assert!(refusal(&["--livekit-public-url=wss://l.example"]).starts_with("LIVEKIT_PUBLIC_URL"));
+    let odd = ["--livekit-public-url=l.example", livekit[0], livekit[1], livekit[2]];
+    assert!(refusal(&odd).starts_with("LIVEKIT_PUBLIC_URL"));
+    assert!(refusal(&["--ice-relay-only=on"]).starts_with("CARILLON_ICE_RELAY_ONLY"));
+    assert!(
+        settings(&["--ice-relay-only=on", "--turn-urls=turn:a.example", "--turn-secret=s"]).unwrap().ice_relay_only
+    );
 }
 
 #[test]

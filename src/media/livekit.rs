@@ -35,6 +35,7 @@ type Job = Box<dyn FnOnce(Rc<RoomClient>) -> Pin<Box<dyn Future<Output = ()>>> +
 pub(super) struct LiveKit {
     jobs: mpsc::Sender<Job>,
     counts: Counts,
+    http: reqwest::Client,
 }
 
 impl LiveKit {
@@ -43,6 +44,8 @@ impl LiveKit {
             return Err("LiveKit's key and secret must not be empty".to_owned());
         }
         crate::tls::install_provider();
+        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+        let http = http.build().map_err(|error| format!("no HTTP client for LiveKit: {error}"))?;
         let (jobs, waiting) = mpsc::channel(QUEUE);
         let client = RoomClient::with_api_key(&config.url, &config.api_key, config.api_secret.reveal())
             // There is one address; tries are ours to make.
@@ -56,7 +59,12 @@ impl LiveKit {
             .name("livekit".to_owned())
             .spawn(move || runtime.block_on(task::LocalSet::new().run_until(run(client, waiting))))
             .map_err(|error| format!("no thread for requests to LiveKit: {error}"))?;
-        Ok(Self { jobs, counts })
+        Ok(Self { jobs, counts, http })
+    }
+
+    /// For requests that livekit-api does not make; to be used on this thread too.
+    pub fn http(&self) -> &reqwest::Client {
+        &self.http
     }
 
     /// Makes a request that can be repeated. `kind` is what it is counted as.
@@ -206,7 +214,8 @@ fn judge(error: &ServiceError) -> (&'static str, MediaError) {
             code => ("refused", MediaError::Refused(code.chars().take(40).collect())),
         },
         ServiceError::Twirp(ServerError::Request(error)) if error.is_timeout() => ("timeout", MediaError::Unavailable),
-        // An error whose body is not LiveKit's comes from something in between: a proxy that says 502 in HTML.
+        // An error whose body is not LiveKit's: a proxy in between that says 502 in HTML, or a key it does not take.
+        ServiceError::Twirp(ServerError::Request(error)) if error.is_decode() => ("error", MediaError::Unavailable),
         ServiceError::Twirp(ServerError::Request(_) | ServerError::Prost(_)) => {
             ("unreachable", MediaError::Unavailable)
         }

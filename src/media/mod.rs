@@ -14,6 +14,7 @@ pub mod files;
 mod ice_servers;
 mod identity;
 mod livekit;
+mod probe;
 mod rooms;
 mod tokens;
 pub mod webhook;

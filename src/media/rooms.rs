@@ -149,15 +149,6 @@ impl Media {
         Ok(())
     }
 
-    /// Whether LiveKit answers: one attempt, cheap for it.
-    pub async fn probe(&self) -> Result<(), MediaError> {
-        // A list of one name that no call has: an id never holds a space.
-        let none = || vec![" ".to_owned()];
-        self.livekit()?
-            .request("probe", 1, move |rooms| Box::pin(async move { rooms.list_rooms(none()).await.map(drop) }))
-            .await
-    }
-
     async fn present(&self, call: &CallId) -> Result<Vec<ParticipantInfo>, MediaError> {
         let room = call.clone();
         let present = self.livekit()?.request("list_participants", TRIES, move |rooms| {

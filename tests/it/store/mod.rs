@@ -70,6 +70,8 @@ conformance! {
     cases::sweeps::orphans as open_calls_of_dead_owners_are_found_with_their_age;
     cases::sweeps::one_runner as a_sweeper_has_one_runner_until_its_hold_runs_out;
     cases::sweeps::books as what_is_asked_of_sweepers_and_what_they_did_is_on_record;
+    cases::livekit_events::taken_once as a_webhook_is_taken_in_once_given_back_and_forgotten;
+    cases::livekit_events::fates as which_calls_are_open_and_for_how_long_others_have_been_over_is_read_for_many;
     cases::migrations::ten_at_once as migrations_are_applied_once_by_ten_at_once;
     cases::migrations::outdated as a_database_without_the_tables_is_refused_with_a_hint;
     cases::migrations::closed as a_closed_store_has_finished_what_waited_and_takes_no_more;

@@ -46,16 +46,24 @@ pub struct ClusterBuilder {
     settings: Vec<(String, String)>,
     of_one: BTreeMap<usize, Vec<(String, String)>>,
     linked: BTreeMap<usize, (u64, Mode)>,
+    forbidden: Vec<String>,
 }
 
 impl ClusterBuilder {
     fn new(nodes: usize, backing: Backing) -> Self {
-        Self { nodes, backing, settings: Vec::new(), of_one: BTreeMap::new(), linked: BTreeMap::new() }
+        let (settings, forbidden) = (Vec::new(), Vec::new());
+        Self { nodes, backing, settings, of_one: BTreeMap::new(), linked: BTreeMap::new(), forbidden }
     }
 
     /// A setting of every node, by its environment variable.
     pub fn set(mut self, name: &str, value: impl ToString) -> Self {
         self.settings.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// A secret that no log of the cluster may hold.
+    pub fn forbidding(mut self, secret: &str) -> Self {
+        self.forbidden.push(secret.to_owned());
         self
     }
 
@@ -104,6 +112,7 @@ impl ClusterBuilder {
         });
         realm.canaries.forbid(&realm.jwt_secret);
         realm.canaries.forbid(&realm.service_key);
+        self.forbidden.iter().for_each(|secret| realm.canaries.forbid(secret));
         let mut settings = vec![
             ("CARILLON_JWT_SECRET".to_owned(), realm.jwt_secret.clone()),
             ("CARILLON_SERVICE_KEY".to_owned(), realm.service_key.clone()),

@@ -8,6 +8,7 @@
 //!   events by `expect…`; the moves of a call in `moves`.
 //! - `.linked(node, seed)` puts a [`proxy`] before each server of that node, `.set_on(node, …)` is a setting of it alone.
 //! - [`postgres`] and [`redis`] hold the private servers; a test that breaks one makes an `Instance` of its own.
+//! - [`livekit`] and [`coturn`] start media servers, each test its own; LiveKit's tests do nothing where it is not there.
 //!
 //! Dropping a client asserts the order of everything it received. Dropping a node asserts that it still ran, did not
 //! panic, and that no secret stands in its log. Helpers wait for conditions; none sleeps for luck.
@@ -17,8 +18,10 @@
 pub mod canary;
 pub mod client;
 pub mod cluster;
+pub mod coturn;
 pub mod http;
 pub mod inbox;
+pub mod livekit;
 pub mod moves;
 pub mod node;
 pub mod postgres;

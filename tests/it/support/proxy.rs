@@ -37,6 +37,10 @@ pub enum Mode {
     Delay(RangeInclusive<u64>),
     /// Connections stand, new ones too, and nothing passes: a silent partition.
     Stall,
+    /// What the client sends passes, what the server answers does not: it is done, and nobody is told.
+    HoldAnswers,
+    /// Nothing passes: who sends something is answered with this text, and the connection is closed.
+    Answer(&'static str),
     /// Connections are reset, and new ones as soon as they are made.
     Reset,
     /// Connections are reset and new ones refused: nobody listens.
@@ -45,7 +49,7 @@ pub enum Mode {
 
 impl Mode {
     fn breaks(&self) -> bool {
-        matches!(self, Self::Reset | Self::Refuse)
+        matches!(self, Self::Reset | Self::Refuse | Self::Answer(_))
     }
 }
 
@@ -126,6 +130,12 @@ async fn serve(port: u16, server: u16, mut mode: watch::Receiver<Mode>, seed: u6
 
 /// One connection, to its end.
 async fn carry(mut client: TcpStream, server: u16, mut mode: watch::Receiver<Mode>, seed: u64) {
+    let text = if let Mode::Answer(text) = &*mode.borrow() { Some(*text) } else { None };
+    if let Some(text) = text {
+        let _ = client.read(&mut [0; CHUNK]).await;
+        let _ = client.write_all(text.as_bytes()).await;
+        return drop(client.shutdown().await);
+    }
     let mut broken = mode.clone();
     let work = async {
         // A partition is between the two: whoever connects during it does not reach the server.
@@ -139,8 +149,9 @@ async fn carry(mut client: TcpStream, server: u16, mut mode: watch::Receiver<Mod
         {
             let (mut from_client, mut to_client) = client.split();
             let (mut from_server, mut to_server) = server.split();
-            let there = pass(&mut from_client, &mut to_server, mode.clone(), seed);
-            let back = pass(&mut from_server, &mut to_client, mode.clone(), !seed);
+            let there = pass(&mut from_client, &mut to_server, mode.clone(), seed, |mode| *mode == Mode::Stall);
+            let holds = |mode: &Mode| matches!(mode, Mode::Stall | Mode::HoldAnswers);
+            let back = pass(&mut from_server, &mut to_client, mode.clone(), !seed, holds);
             tokio::select! {
                 _ = async { tokio::join!(there, back) } => return Some(()),
                 _ = broken.wait_for(Mode::breaks) => {}
@@ -160,7 +171,13 @@ fn reset(stream: &TcpStream) {
 }
 
 /// One direction, until its end has been passed on or its reader is gone.
-async fn pass(from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>, mut mode: watch::Receiver<Mode>, seed: u64) {
+async fn pass(
+    from: &mut ReadHalf<'_>,
+    to: &mut WriteHalf<'_>,
+    mut mode: watch::Receiver<Mode>,
+    seed: u64,
+    holds: fn(&Mode) -> bool,
+) {
     let delays = mode.clone();
     let (queue, mut due) = mpsc::channel::<(Instant, Vec<u8>)>(IN_FLIGHT);
     let read = async move {
@@ -187,7 +204,7 @@ async fn pass(from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>, mut mode: watch::
                 tokio::time::sleep_until(*at).await;
             }
             // Also the end of a connection does not pass a partition.
-            if mode.wait_for(|mode| *mode != Mode::Stall).await.is_err() {
+            if mode.wait_for(|mode| !holds(mode)).await.is_err() {
                 return;
             }
             match chunk {

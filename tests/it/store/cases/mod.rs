@@ -4,6 +4,7 @@ pub mod batches;
 pub mod commits;
 pub mod groups;
 pub mod keyed;
+pub mod livekit_events;
 pub mod migrations;
 pub mod ownership;
 pub mod reads;
