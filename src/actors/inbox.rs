@@ -156,13 +156,13 @@ fn signal(head: SignalHead, frame: ByteString) -> SignalDelivery {
 
 fn join(heads: Vec<ItemHead>, mut blobs: impl Iterator<Item = ByteString>) -> Option<Vec<Item>> {
     let mut items = Vec::with_capacity(heads.len());
-    for ItemHead { seq, prev, rings, device } in heads {
+    for ItemHead { seq, prev, rings, device, pass } in heads {
         let frame = Frame::from(blobs.next()?);
         let at_device = match device {
             Some(device) => Some((device, Frame::from(blobs.next()?))),
             None => None,
         };
-        items.push(Item { seq, prev, frame, at_device, rings });
+        items.push(Item { seq, prev, frame, at_device, rings, pass });
     }
     Some(items)
 }

@@ -7,7 +7,7 @@
 
 use super::{Answer, Ask, Caller, NodeHandle, recordings};
 use crate::{
-    domain::{CallId, DeviceId, UserId},
+    domain::{CallId, Command, DeviceId, UserId},
     media::{
         MediaError, RoomParticipant, report,
         webhook::{Fact, What},
@@ -65,11 +65,16 @@ async fn on_room_of_the_past(node: &NodeHandle, fact: &Fact) -> Result<(), Refus
 async fn on_room_of_a_call(node: &NodeHandle, fact: &Fact) -> Result<(), Refusal> {
     match &fact.what {
         What::ParticipantJoined { user, device } => {
-            if is_in_call(node, &fact.call, user, device).await? {
+            let seen = Command::RoomJoined { user: user.clone(), device: device.clone() };
+            if is_in_call(node, &fact.call, user, device, seen).await? {
                 return Ok(());
             }
             tracing::info!(call.id = %fact.call, user.id = %user, "put out of the room: not in the call");
             node.media.remove(&fact.call, user).await.map_err(unavailable)
+        }
+        What::ParticipantLeft { user, device } => {
+            let gone = Command::RoomLeft { user: user.clone(), device: device.clone() };
+            is_in_call(node, &fact.call, user, device, gone).await.map(drop)
         }
         _ => Ok(()),
     }
@@ -79,10 +84,16 @@ fn unavailable(error: MediaError) -> Refusal {
     Refusal::new(ErrorCode::MediaUnavailable, error.to_string())
 }
 
-/// As the call's owner says, now.
-async fn is_in_call(node: &NodeHandle, call: &CallId, user: &UserId, device: &DeviceId) -> Result<bool, Refusal> {
+/// As the call's owner says, once it has heard what was seen.
+async fn is_in_call(
+    node: &NodeHandle,
+    call: &CallId,
+    user: &UserId,
+    device: &DeviceId,
+    seen: Command,
+) -> Result<bool, Refusal> {
     let caller = Caller { user: user.clone(), device: device.clone(), session: None, node: node.id.clone() };
-    match node.ask(call, caller, Ask::Get).await {
+    match node.ask(call, caller, Ask::Notice(seen)).await {
         Ok(Answer::Call(call)) => Ok(CallView::read(&call)?.role_of_engaged(user).is_some()),
         Ok(_) => Ok(false),
         // Never was in it.

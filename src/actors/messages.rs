@@ -7,10 +7,13 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::{Outbox, directory::SignalSlot, handoff::Parcel, keyed::CommandKey};
+use super::{Node, Outbox, directory::SignalSlot, handoff::Parcel, keyed::CommandKey};
 use crate::{
     domain::{CallId, Command, DeviceId, NodeId, ParticipantStatus, SessionId, UserId, call::Call},
-    wire::{Frame, Refusal, render::Item},
+    wire::{
+        Frame, Refusal,
+        render::{Item, RoomPass},
+    },
 };
 
 /// A user at one device and session, somewhere in the cluster.
@@ -86,6 +89,9 @@ pub struct Missed {
     pub items: Vec<Item>,
     /// In place of `items`, when the history asked for is gone or longer than the state.
     pub snapshot: Option<Frame>,
+    /// With the snapshot: the user's device may come into the call's room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pass: Option<RoomPass>,
     pub signals: Vec<MissedSignal>,
     /// The epoch that they are counted in.
     #[serde(default)]
@@ -103,11 +109,12 @@ pub struct MissedSignal {
 
 impl Missed {
     /// The frames for one device, in order.
-    pub fn for_device(&self, device: &DeviceId) -> Vec<Frame> {
-        self.snapshot
-            .iter()
-            .cloned()
-            .chain(self.items.iter().map(|item| item.for_device(device).clone()))
+    pub fn for_device(&self, node: &Node, user: &UserId, device: &DeviceId) -> Vec<Frame> {
+        let items = self.items.iter().map(|item| (item.for_device(device), item.pass.as_ref()));
+        let snapshot = self.snapshot.iter().map(|frame| (frame, self.pass.as_ref()));
+        snapshot
+            .chain(items)
+            .map(|(frame, pass)| node.with_media(frame, pass, user, device))
             .chain(self.signals_for(device))
             .collect()
     }
@@ -373,6 +380,8 @@ pub struct ItemHead {
     pub rings: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<DeviceId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pass: Option<RoomPass>,
 }
 
 /// A [`SignalDelivery`] without its frame.

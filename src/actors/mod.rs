@@ -20,6 +20,7 @@ pub mod outbox;
 pub mod polling;
 mod reader;
 pub mod recordings;
+mod room_pass;
 pub mod router;
 mod signals;
 pub mod start;

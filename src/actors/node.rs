@@ -16,7 +16,7 @@ use tokio::sync::{Mutex, oneshot};
 
 use super::{
     Answer,
-    degraded::Degraded,
+    degraded::{Degraded, Dependency},
     directory::Directory,
     membership::Membership,
     messages::{Delivery, ItemHead, Receipt, SignalDelivery, SignalHead, ToNode, ToUser},
@@ -85,6 +85,12 @@ impl Node {
             next_ask: AtomicU64::new(1),
             placing: DashMap::new(),
         })
+    }
+
+    /// The rules as they are now: a media server that is away is none. What is under way there goes on.
+    pub fn rules_now(&self) -> Rules {
+        let media_server = self.rules.media_server && !self.degraded.is_away(Dependency::Livekit);
+        Rules { media_server, ..self.rules }
     }
 
     /// Gives the node its bus; the bus's inbox in turn knows the node.
@@ -289,7 +295,7 @@ fn encode_delivery(delivery: &Delivery) -> (ToUser, Vec<&str>) {
                 blobs.push(frame.text());
                 device.clone()
             });
-            ItemHead { seq: item.seq, prev: item.prev, rings: item.rings, device }
+            ItemHead { seq: item.seq, prev: item.prev, rings: item.rings, device, pass: item.pass.clone() }
         })
         .collect();
     let body = ToUser::Delivery {

@@ -3,7 +3,7 @@
 //! Runs detached from the session that asked: a client that goes away in the middle leaves a call that rings, times out
 //! and is in the history, not half of one.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -17,7 +17,7 @@ use super::{
 use crate::{
     clock,
     domain::{
-        Call, CallId, Start, UserId,
+        Call, CallId, CallMode, Start, UserId,
         call::{glare::Slot, start},
     },
     store::{Commit, CommitOutcome},
@@ -27,6 +27,9 @@ use crate::{
 /// How often a start may find its slot taken by a call that has ended when it is asked. Each try is a commit; a group
 /// whose calls come and go faster is asked to try later.
 const MAX_CLASHES: usize = 8;
+/// How long the starter of a call on the media server is kept waiting for its room. Shorter, and a client comes to a door
+/// that is not there yet; longer, and a media server that hangs is what starting a call feels like.
+const ROOM_PATIENCE: Duration = Duration::from_millis(1500);
 /// The epoch of a call's first owner.
 const FIRST_EPOCH: u64 = 1;
 
@@ -82,7 +85,7 @@ impl Node {
         for _ in 0..MAX_CLASHES {
             let command = request.key.map_or_else(Uuid::now_v7, |key| key.command);
             let now = clock::now();
-            let events = start(&request.start, now, &self.rules)?;
+            let events = start(&request.start, now, &self.rules_now())?;
             let id = request.start.call.clone();
             let prepared = Prepared::open(id, events, now)
                 .ok_or_else(|| Refusal::new(ErrorCode::Internal, "a call does not begin with its creation"))?;
@@ -117,6 +120,9 @@ impl Node {
             });
             match begun.await? {
                 CommitOutcome::Committed => {
+                    if request.start.mode == CallMode::Sfu {
+                        self.await_room(&call).await;
+                    }
                     return match first {
                         Some((_, answer)) => Ok(Answer::OnRecord(Box::new(Ok(answer)))),
                         None => self.ask(&call, request.caller.clone(), Ask::Get).await,
@@ -134,6 +140,15 @@ impl Node {
             }
         }
         Err(Refusal::unavailable("too many calls of this group begin and end at once"))
+    }
+
+    /// A call that begins on the media server: its starter gets a token with the answer, and comes at once. The call's
+    /// actor opens the room too, and again until it is there: what is not done here in time is done.
+    async fn await_room(&self, call: &CallId) {
+        let opening = self.media.open_room(call, self.rules.max_participants);
+        if let Ok(Err(error)) = tokio::time::timeout(ROOM_PATIENCE, opening).await {
+            tracing::debug!(call.id = %call, %error, "room not open yet");
+        }
     }
 
     /// A call that was committed and then lost its node or its actor before anybody was told of it rings nobody until it

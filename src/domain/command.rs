@@ -174,7 +174,9 @@ pub enum Command {
         user: UserId,
         device: DeviceId,
     },
-    /// The call's room could not be opened.
+    /// The call's room is open.
+    RoomOpened,
+    /// It could not be opened.
     RoomUnavailable,
     /// A deadline may have passed.
     Tick,
@@ -232,6 +234,7 @@ impl Command {
             Self::Remove { .. } => "remove",
             Self::RoomJoined { .. } => "room_joined",
             Self::RoomLeft { .. } => "room_left",
+            Self::RoomOpened => "room_opened",
             Self::RoomUnavailable => "room_unavailable",
             Self::Tick => "tick",
             Self::Sweep(_) => "sweep",

@@ -176,6 +176,8 @@ pub enum Event {
         /// Until when everybody in the call must be in the room.
         deadline: Timestamp,
     },
+    /// The room for the move is there: everybody in the call is asked in.
+    RoomOpened {},
     /// The media server has seen the user in the room, while that mattered.
     RoomJoined {
         user: UserId,
@@ -262,6 +264,7 @@ impl Event {
             Self::RecordingStopped { .. } => "recording_stopped",
             Self::RecordingChanged { .. } => "recording_changed",
             Self::Escalating { .. } => "escalating",
+            Self::RoomOpened {} => "room_opened",
             Self::RoomJoined { .. } => "room_joined",
             Self::RoomLeft { .. } => "room_left",
             Self::Escalated {} => "escalated",
@@ -306,6 +309,7 @@ impl Event {
             | Self::RecordingStarted { .. }
             | Self::RecordingStopped { .. }
             | Self::RecordingChanged { .. }
+            | Self::RoomOpened {}
             | Self::Escalated {}
             | Self::EscalationAborted { .. }
             | Self::Ended { .. } => None,

@@ -20,7 +20,7 @@ use crate::{
         start::StartRequest,
     },
     domain::{CallId, CallMode, CallType, Start, UserId},
-    wire::{ErrorCode, Frame, Refusal, frame::Writer},
+    wire::{Frame, Refusal, frame::Writer},
 };
 
 type Outcome = Result<Answer, Refusal>;
@@ -69,15 +69,11 @@ pub fn send(gateway: &Gateway, request: Request, caller: Caller, key: Option<Com
         Request::Start(data) => begin(gateway, *data, caller, key),
         Request::Presence { users } => Ok(Pending::Presence { users }),
         Request::Quality(reported) => Ok(Pending::Reported { reported, caller, key }),
-        Request::NeedsMedia => Err(no_media_server()),
         Request::Hello(_) | Request::Refresh { .. } | Request::Signal(_) => Err(Refusal::invalid("unknown command")),
     }
 }
 
 fn begin(gateway: &Gateway, data: StartData, caller: Caller, key: Option<CommandKey>) -> Result<Pending, Refusal> {
-    if data.mode == Some(StartMode::Sfu) {
-        return Err(no_media_server());
-    }
     // Of a key too: two starts with the same one want the same call, whichever node each arrives at.
     let own_id = data.call_id.is_some() || key.is_some();
     let ring_timeout = data.ring_timeout();
@@ -88,8 +84,8 @@ fn begin(gateway: &Gateway, data: StartData, caller: Caller, key: Option<Command
         start: Start {
             call: call.clone(),
             call_type: data.call_type.unwrap_or(CallType::Audio),
-            mode: CallMode::P2p,
-            escalates: data.mode != Some(StartMode::P2p),
+            mode: if data.mode == Some(StartMode::Sfu) { CallMode::Sfu } else { CallMode::P2p },
+            escalates: matches!(data.mode, None | Some(StartMode::Auto)),
             initiator: caller.user.clone(),
             device: caller.device.clone(),
             group: data.group_id,
@@ -157,10 +153,6 @@ async fn presence(gateway: &Gateway, users: &[UserId]) -> Result<Frame, Refusal>
     Ok(data.done())
 }
 
-fn no_media_server() -> Refusal {
-    Refusal::new(ErrorCode::MediaUnavailable, "no media server is configured")
-}
-
 fn with_media(gateway: &Gateway, answer: &Answer, who: &Who) -> Frame {
     let mut out = Writer::with_capacity(1024);
     match answer {
@@ -195,7 +187,7 @@ fn shape(gateway: &Gateway, reply: ReplyShape, answer: &Answer, who: &Who) -> Fr
         }
         (ReplyShape::Events, Answer::Missed(missed)) => {
             out.raw("{\"events\":[");
-            for (i, frame) in missed.for_device(&who.device).iter().enumerate() {
+            for (i, frame) in missed.for_device(&gateway.node, &who.user, &who.device).iter().enumerate() {
                 out.raw(if i > 0 { "," } else { "" }).raw(frame.text());
             }
             out.raw("]}");

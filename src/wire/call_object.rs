@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::domain::{
-    Call, CallId, CallMode, CallStatus, CallType, DeviceId, EndReason, EscalationCause, GroupId, Opaque, Participant,
-    ParticipantStatus, RecordingId, RecordingStatus, Role, Timestamp, UserId,
+    Call, CallId, CallMode, CallStatus, CallType, DeviceId, EndReason, Escalation, EscalationCause, GroupId, Opaque,
+    Participant, ParticipantStatus, RecordingId, RecordingStatus, Role, Timestamp, UserId,
     call::CallRecording,
     recording::{FileFormat, Layout, Resolution},
 };
@@ -52,11 +52,17 @@ pub struct CallObject<'a> {
 
 /// The move to the media server that is under way.
 #[derive(Serialize)]
-struct Escalating<'a> {
+pub(super) struct Escalating<'a> {
     cause: EscalationCause,
     #[serde(skip_serializing_if = "Option::is_none")]
     by: Option<&'a UserId>,
     deadline: Timestamp,
+}
+
+impl<'a> Escalating<'a> {
+    pub(super) fn of(escalation: &'a Escalation) -> Self {
+        Self { cause: escalation.cause, by: escalation.by.as_ref(), deadline: escalation.deadline }
+    }
 }
 
 /// `{}` where the starter gave none.
@@ -164,11 +170,7 @@ impl<'a> CallObject<'a> {
             initiator_id: &call.initiator,
             is_group: call.is_group,
             max_participants: call.max_participants,
-            escalating: call.escalation.as_ref().map(|escalation| Escalating {
-                cause: escalation.cause,
-                by: escalation.by.as_ref(),
-                deadline: escalation.deadline,
-            }),
+            escalating: call.escalation.as_ref().map(Escalating::of),
             locked: call.locked,
             lobby: call.lobby,
             created_at: call.created_at,

@@ -33,6 +33,14 @@ impl Frame {
         self.0.is_empty()
     }
 
+    /// The same event with one field more at the end of its data. What is no event with data is left as it is.
+    pub fn with_data_field(&self, name: &str, value: &impl Serialize) -> Self {
+        let Some(before) = self.text().strip_suffix("}}") else { return self.clone() };
+        let mut out = Writer::with_capacity(self.len() + 1024);
+        out.raw(before).field(name, value).raw("}}");
+        out.done()
+    }
+
     /// The answer to the command the client numbered `id`; `data` is JSON.
     pub fn reply_ok(id: &str, data: &str) -> Self {
         let mut out = Writer::with_capacity(32 + id.len() + data.len());
@@ -149,6 +157,12 @@ mod tests {
     #[test]
     fn an_id_from_outside_is_escaped_in_the_reply() {
         assert_eq!(Frame::reply_ok("a\"b", "{}").text(), r#"{"reply":"a\"b","ok":true,"data":{}}"#);
+    }
+
+    #[test]
+    fn an_event_takes_one_field_more() {
+        let frame = Frame::from(r#"{"event":"x","data":{"callId":"c"}}"#.to_owned());
+        assert_eq!(frame.with_data_field("media", &1).text(), r#"{"event":"x","data":{"callId":"c","media":1}}"#);
     }
 
     #[test]

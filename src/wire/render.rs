@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     CallObject, Frame,
-    call_object::{ParticipantObject, RecordingObject},
+    call_object::{Escalating, ParticipantObject, RecordingObject},
     frame::Writer,
 };
-use crate::domain::{Call, CallId, DeviceId, Event, Recorded, RecordingStatus, Timestamp, UserId};
+use crate::domain::{Call, CallId, CallMode, DeviceId, Event, Recorded, RecordingStatus, Role, Timestamp, UserId};
 
 /// One event for one user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +25,26 @@ pub struct Item {
     /// The user begins to be rung by this event.
     #[serde(default)]
     pub rings: bool,
+    /// The event asks one device into the call's room: its node adds `media` for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pass: Option<RoomPass>,
+}
+
+/// Names the device that may come into the call's room. Not secret: the token is made where the device is connected.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomPass {
+    pub call: CallId,
+    pub mode: CallMode,
+    pub role: Role,
+    pub device: DeviceId,
+}
+
+impl RoomPass {
+    /// For the device that the user is in the call with; `None`: they have no business in a room now, or there is none.
+    pub fn of(call: &Call, user: &UserId) -> Option<Self> {
+        let p = call.participant(user).filter(|_| call.admits_to_room(user))?;
+        Some(Self { call: call.id.clone(), mode: call.mode, role: p.role, device: p.device.clone()? })
+    }
 }
 
 impl Item {
@@ -57,13 +77,15 @@ pub fn item(call: &Call, recorded: &Recorded, user: &UserId, prev: u64) -> Item 
         }
         _ => (head.frame(Some(user)), None),
     };
-    Item { seq: recorded.seq, prev, frame, at_device, rings }
+    let asks_in = matches!(recorded.event, Event::Escalating { .. } | Event::RoomOpened {});
+    let pass = if asks_in { RoomPass::of(call, user) } else { None };
+    Item { seq: recorded.seq, prev, frame, at_device, rings, pass }
 }
 
 /// Renders `recorded` for the members of the group who take no part in the call.
 pub fn item_for_group(call: &Call, recorded: &Recorded, prev: u64) -> Item {
     let frame = Head { call, recorded, prev }.frame(None);
-    Item { seq: recorded.seq, prev, frame, at_device: None, rings: false }
+    Item { seq: recorded.seq, prev, frame, at_device: None, rings: false, pass: None }
 }
 
 /// The whole call at once, for whom history cannot be replayed.
@@ -278,10 +300,18 @@ impl Head<'_> {
                 let recording = self.call.recording.as_ref().map(RecordingObject::of);
                 out.field("status", &self.call.status).optional("recording", recording.as_ref());
             }
-            Event::Escalating { cause, by, deadline } => {
-                out = self.open("call:escalating");
-                out.field("cause", cause).optional("by", by.as_ref()).field("deadline", deadline);
-            }
+            Event::Escalating { .. } | Event::RoomOpened {} => match &self.call.escalation {
+                Some(escalation) if escalation.open => {
+                    out = self.open("call:escalating");
+                    out.field("cause", &escalation.cause).optional("by", escalation.by.as_ref());
+                    out.field("deadline", &escalation.deadline);
+                }
+                escalation => {
+                    out = self.open("call:state");
+                    let escalating = escalation.as_ref().map(Escalating::of);
+                    out.field("status", &self.call.status).optional("escalating", escalating.as_ref());
+                }
+            },
             Event::RoomJoined { user } | Event::RoomLeft { user } => {
                 let there = matches!(self.recorded.event, Event::RoomJoined { .. });
                 out = self.open("call:participant_updated");

@@ -136,6 +136,7 @@ impl CallActor {
             }
             Command::BusyElsewhere { user } => *user != caller.user,
             Command::RecordingChanged { .. } => self.would_change_nothing(&noticed),
+            Command::RoomJoined { .. } | Command::RoomLeft { .. } => false,
             Command::Sweep(prey) => self.is_heard_of(prey) || self.would_change_nothing(&noticed),
             _ => true,
         };
@@ -151,8 +152,9 @@ impl CallActor {
         self.links.get(user).is_some_and(|link| clock::monotonic().duration_since(link.heard_at) < LINK_FRESH)
     }
 
-    fn would_change_nothing(&self, noticed: &Command) -> bool {
-        decide(&self.call, clock::now(), &self.node.rules, &By::System, noticed).is_ok_and(|events| events.is_empty())
+    pub(super) fn would_change_nothing(&self, noticed: &Command) -> bool {
+        decide(&self.call, clock::now(), &self.node.rules_now(), &By::System, noticed)
+            .is_ok_and(|events| events.is_empty())
     }
 
     pub(super) fn is_at(&self, caller: &Caller) -> bool {

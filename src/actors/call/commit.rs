@@ -78,7 +78,7 @@ impl CallActor {
         fail::fail_point!("call-committed");
         match outcome {
             Ok(CommitOutcome::Committed) => {
-                self.call = Arc::clone(&prepared.after);
+                let before = std::mem::replace(&mut self.call, Arc::clone(&prepared.after));
                 self.history.append(&self.call.id, prepared.recorded.clone());
                 let asker = caller.as_ref().map(|caller| caller.user.clone());
                 if let Some(caller) = caller.filter(|c| self.is_at(c)) {
@@ -91,11 +91,11 @@ impl CallActor {
                 self.note_position();
                 self.log(&prepared);
                 fail::fail_point!("call-before-publish");
-                let concerns_recording =
-                    prepared.recorded.iter().any(|recorded| recordings::is_concerned(&recorded.event));
+                let recorded = prepared.recorded.clone();
                 self.publish(prepared, ctx);
+                self.perform_room_effects(&before, &recorded, ctx);
                 fail::fail_point!("call-after-publish");
-                if concerns_recording {
+                if recorded.iter().any(|recorded| recordings::is_concerned(&recorded.event)) {
                     self.record();
                 }
                 if let Some(mut reply) = reply {
@@ -170,6 +170,17 @@ impl CallActor {
                     call.id = %self.call.id, node.id = %self.node.id, seq = recorded.seq, status = status.as_str(),
                     reason = reason.as_str(), by = by.as_ref().map_or("", |user| user.as_str()),
                     duration_secs = self.call.duration(recorded.at).as_secs(), "call ended"
+                ),
+                Event::Escalating { cause, .. } => tracing::info!(
+                    call.id = %self.call.id, node.id = %self.node.id, seq = recorded.seq, cause = cause.as_str(),
+                    people = self.call.engaged().count(), "call moves to the media server"
+                ),
+                Event::Escalated {} => tracing::info!(
+                    call.id = %self.call.id, node.id = %self.node.id, seq = recorded.seq, "call is on the media server"
+                ),
+                Event::EscalationAborted { reason, .. } => tracing::warn!(
+                    call.id = %self.call.id, node.id = %self.node.id, seq = recorded.seq, reason = reason.as_str(),
+                    "call stays peer to peer"
                 ),
                 event => tracing::debug!(
                     call.id = %self.call.id, node.id = %self.node.id, seq = recorded.seq, event = event.kind(),

@@ -96,6 +96,7 @@ impl Handler<Thaw> for CallActor {
 
     fn handle(&mut self, Thaw: Thaw, ctx: &mut Context<Self>) {
         self.frozen = false;
+        self.tend_room(ctx);
         self.pump(ctx);
     }
 }

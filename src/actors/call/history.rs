@@ -8,7 +8,11 @@ use crate::{
     actors::messages::{Missed, MissedSignal, Resume, Standing},
     clock,
     domain::{Call, CallId, NodeId, Recorded, Timestamp, UserId, call::evolve},
-    wire::{CallObject, Frame, frame::Writer, render},
+    wire::{
+        CallObject, Frame,
+        frame::Writer,
+        render::{self, RoomPass},
+    },
 };
 
 /// How many events are kept in memory. Fewer: a client that was away for long gets a snapshot in place of its events;
@@ -99,6 +103,7 @@ impl Known<'_> {
             standing: Standing::of(self.call, user),
             items: Vec::new(),
             snapshot: None,
+            pass: None,
             signals: Vec::new(),
             signal_epoch: 0,
         };
@@ -107,9 +112,17 @@ impl Known<'_> {
         // Who has nothing of a call that does not ring them needs its state and not its story.
         let story = seq > 0 || missed.standing == Standing::Rung;
         let known = (story && seq <= self.call.seq).then(|| self.history.replay(&self.call.id, user, seq));
+        // An event of the past asks only those into the room who belong there now.
+        let pass = RoomPass::of(self.call, user);
         match known.flatten() {
-            Some(items) => missed.items = items,
-            None => missed.snapshot = Some(render::snapshot(self.call, clock::now())),
+            Some(mut items) => {
+                items.iter_mut().filter(|item| item.pass.is_some()).for_each(|item| item.pass = pass.clone());
+                missed.items = items;
+            }
+            None => {
+                missed.snapshot = Some(render::snapshot(self.call, clock::now()));
+                missed.pass = pass;
+            }
         }
         missed
     }

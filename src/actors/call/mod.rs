@@ -12,6 +12,7 @@ mod history;
 pub(super) mod membership;
 mod publish;
 mod relay;
+mod rooms;
 mod timers;
 
 use std::{
@@ -142,6 +143,8 @@ pub struct CallActor {
     all_have_spoken: bool,
     /// Participants whose device came in without a session, and until when one may still be named for it.
     awaited: HashMap<UserId, Instant>,
+    /// The call's room on the media server.
+    room: rooms::Room,
 }
 
 impl CallActor {
@@ -189,6 +192,7 @@ impl CallActor {
             moved: false,
             all_have_spoken: false,
             awaited: HashMap::new(),
+            room: rooms::Room::default(),
         }
     }
 
@@ -250,7 +254,7 @@ impl CallActor {
             return self.stop_to_be_revived(ctx);
         }
         let now = clock::now();
-        match decide(&self.call, now, &self.node.rules, by, command) {
+        match decide(&self.call, now, &self.node.rules_now(), by, command) {
             Ok(events) if events.is_empty() => {
                 let asker = caller.as_ref().map(|caller| caller.user.clone());
                 if let Some(caller) = caller.filter(|c| self.is_at(c)) {
@@ -328,6 +332,7 @@ impl Actor for CallActor {
         self.look_for_former_members(ctx);
         self.note_position();
         self.arm_timer(ctx, Duration::ZERO);
+        self.tend_room(ctx);
     }
 }
 

@@ -12,10 +12,10 @@ use futures_util::future::join_all;
 use super::{Caller, Held, Join, Late, Member, Tracked, UserActor, Welcome};
 use crate::{
     actors::{
-        Answer, Ask, NodeHandle,
+        Answer, Ask, Node, NodeHandle,
         messages::{Attached, Resume, Standing},
     },
-    domain::{CallId, SessionId},
+    domain::{CallId, SessionId, UserId},
     wire::{ErrorCode, Frame, Refusal},
 };
 
@@ -54,8 +54,8 @@ impl Has {
 }
 
 impl Member {
-    fn catch_up(&self, attached: &Attached) {
-        for frame in attached.missed.for_device(&self.device) {
+    fn catch_up(&self, node: &Node, user: &UserId, attached: &Attached) {
+        for frame in attached.missed.for_device(node, user, &self.device) {
             self.outbox.push(frame);
         }
     }
@@ -222,7 +222,7 @@ impl UserActor {
         member.outbox.push(welcome(&calls));
         let mut has = HashMap::new();
         for (call, resume, attached) in &found.attached {
-            member.catch_up(attached);
+            member.catch_up(&self.node, &self.user, attached);
             has.insert(call, Has::of(attached));
             if !attached.owner_knows && attached.missed.standing != Standing::Over {
                 member.late.insert(call.clone(), Late { signals_only: true, ..Late::default() });
@@ -286,7 +286,7 @@ impl UserActor {
                 member.catch_up_signals(&attached);
             } else {
                 // The session was welcomed without this call, so it is told of it whatever it has.
-                member.catch_up(&attached);
+                member.catch_up(&actor.node, &actor.user, &attached);
             }
             let (signals, events): (Vec<Held>, Vec<Held>) =
                 late.held.into_iter().partition(|held| matches!(held, Held::Signal { .. }));

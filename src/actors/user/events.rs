@@ -7,10 +7,10 @@ use actix::{ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use super::{Compare, CompareOne, Deliver, DeliverSignal, Digest, Held, Member, NewOwner, Stands, Tracked, UserActor};
 use crate::{
     actors::{
-        Answer, Ask, Caller, CloseCause,
+        Answer, Ask, Caller, CloseCause, Node,
         messages::{Delivery, Missed, Resume, Standing},
     },
-    domain::{CallId, DeviceId, NodeId, busy::is_busy},
+    domain::{CallId, DeviceId, NodeId, UserId, busy::is_busy},
     wire::{
         ErrorCode, Frame,
         render::{self, Item},
@@ -110,7 +110,7 @@ impl UserActor {
             }
             tracked.seq = item.seq;
             if !tracked.suppressed {
-                push(&mut self.members, &delivery.call, item);
+                push(&self.node, &self.user, &mut self.members, &delivery.call, item);
             }
         }
         if !newest {
@@ -193,7 +193,10 @@ impl UserActor {
                 member.holding.is_none() && member.late.get(call).is_none_or(|late| late.signals_only)
             };
             let told = self.members.iter().filter(|member| !tracked.suppressed && attached(member));
-            told.for_each(|member| member.outbox.push(snapshot.clone()));
+            for member in told {
+                let pass = missed.pass.as_ref();
+                member.outbox.push(self.node.with_media(&snapshot, pass, &self.user, &member.device));
+            }
         }
         let Missed { seq, epoch, owner, standing, items, .. } = missed;
         let rings = items.iter().any(|item| item.rings && item.seq > tracked.seq);
@@ -210,9 +213,9 @@ impl UserActor {
     }
 }
 
-fn push(members: &mut [Member], call: &CallId, item: &Item) {
+fn push(node: &Node, user: &UserId, members: &mut [Member], call: &CallId, item: &Item) {
     for member in members {
-        let frame = item.for_device(&member.device).clone();
+        let frame = node.with_media(item.for_device(&member.device), item.pass.as_ref(), user, &member.device);
         member.send(call, frame, false, |frame| Held::Event { call: call.clone(), seq: item.seq, frame });
     }
 }

@@ -36,7 +36,7 @@ pub fn start(start: &Start, now: Timestamp, rules: &Rules) -> Decision {
         return Err(Rejection::Invalid("ringTimeoutSecs must be between 1 and 600"));
     }
     if start.mode == CallMode::Sfu && !rules.media_server {
-        return Err(Rejection::MediaUnavailable("no media server is configured"));
+        return Err(Rejection::MediaUnavailable("there is no media server now"));
     }
     let ring_timeout = start.ring_timeout.unwrap_or(rules.ring_timeout);
     Ok(vec![Event::Created(Box::new(Created {
@@ -241,6 +241,7 @@ fn by_user(
         | Command::RecordingChanged { .. }
         | Command::RoomJoined { .. }
         | Command::RoomLeft { .. }
+        | Command::RoomOpened
         | Command::RoomUnavailable
         | Command::Tick
         | Command::Sweep(_) => Err(Rejection::Forbidden),
@@ -298,6 +299,7 @@ fn by_system(call: &Call, now: Timestamp, rules: &Rules, command: &Command) -> D
         }
         Command::RoomJoined { user, device } => escalation::room_joined(call, user, device),
         Command::RoomLeft { user, device } => escalation::room_left(call, user, device),
+        Command::RoomOpened => escalation::room_opened(call),
         Command::RoomUnavailable => escalation::room_unavailable(call, now),
         Command::Tick => timers::due(call, now, rules),
         Command::Sweep(prey) => sweeping::swept(call, now, rules, prey),

@@ -7,24 +7,8 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use super::{Call, CallMode, CallStatus};
+use super::{AbortReason, Call, CallMode, CallStatus, EscalationCause};
 use crate::domain::{DeviceId, Event, Participant, ParticipantStatus, Rejection, Rules, Timestamp, UserId};
-
-wire_names!(
-    /// Why a call is moved to the media server.
-    EscalationCause { ThirdParticipant = "third_participant", Recording = "recording", Requested = "requested" }
-);
-wire_names!(
-    /// Why a move was given up.
-    AbortReason {
-        /// The room could not be opened.
-        RoomUnavailable = "room_unavailable",
-        /// Somebody in the call did not come into the room in time.
-        NotConnected = "not_connected",
-    }
-);
 
 /// How long after a move was given up the next may begin. Shorter, and every one who joins has all the others try again
 /// what has just failed; longer, and a call of many is a mesh for longer than its uplinks bear.
@@ -38,6 +22,8 @@ pub struct Escalation {
     pub by: Option<UserId>,
     /// Until when everybody must be in the room.
     pub deadline: Timestamp,
+    /// The room is open, and everybody has been asked in.
+    pub open: bool,
 }
 
 impl Call {
@@ -46,9 +32,10 @@ impl Call {
         !self.status.is_final() && (self.mode == CallMode::Sfu || self.escalation.is_some())
     }
 
-    /// Whether the user may be in the call's room, and get tokens for it.
+    /// Whether the user is asked into the call's room.
     pub fn admits_to_room(&self, user: &UserId) -> bool {
-        self.needs_room() && self.is_in(user, ParticipantStatus::is_engaged)
+        let opening = self.escalation.as_ref().is_some_and(|escalation| !escalation.open);
+        self.needs_room() && !opening && self.is_in(user, ParticipantStatus::is_engaged)
     }
 }
 
@@ -67,7 +54,7 @@ pub(super) fn begin(
         return Ok(());
     }
     if !rules.media_server {
-        return Err(Rejection::MediaUnavailable("no media server is configured"));
+        return Err(Rejection::MediaUnavailable("there is no media server now"));
     }
     if call.no_escalation_before.is_some_and(|until| now < until) {
         return Err(Rejection::MediaUnavailable("the media server could not take the call just now"));
@@ -108,6 +95,12 @@ pub(super) fn room_left(call: &Call, user: &UserId, device: &DeviceId) -> Vec<Ev
     let was_there = |p: &Participant| p.in_room && p.device.as_ref() == Some(device);
     let left = awaited && call.participant(user).is_some_and(was_there);
     if left { vec![Event::RoomLeft { user: user.clone() }] } else { vec![] }
+}
+
+/// The room is open.
+pub(super) fn room_opened(call: &Call) -> Vec<Event> {
+    let news = call.escalation.as_ref().is_some_and(|escalation| !escalation.open);
+    if news { vec![Event::RoomOpened {}] } else { vec![] }
 }
 
 /// The room could not be opened. A call that is on the media server already stays: there it is tried again.

@@ -268,7 +268,13 @@ pub fn evolve(call: &mut Call, recorded: &Recorded) -> Audience {
         Event::RecordingChanged { recording, status, .. } => call.on_recording(recording, *status),
         Event::Admitted { .. } | Event::MuteRequested { .. } | Event::Cancelled { .. } => {}
         Event::Escalating { cause, by, deadline } => {
-            call.escalation = Some(Escalation { cause: *cause, by: by.clone(), deadline: *deadline });
+            let open = call.escalation.as_ref().is_some_and(|escalation| escalation.open);
+            call.escalation = Some(Escalation { cause: *cause, by: by.clone(), deadline: *deadline, open });
+        }
+        Event::RoomOpened {} => {
+            if let Some(escalation) = &mut call.escalation {
+                escalation.open = true;
+            }
         }
         Event::RoomJoined { user } | Event::RoomLeft { user } => {
             if let Some(p) = call.participant_mut(user) {

@@ -1,5 +1,34 @@
 //! A call: its state, how events change it (`evolve`), and what a command leads to (`decide`).
 
+mod audience;
+mod coming;
+mod decide;
+mod ending;
+mod escalation;
+mod evolve;
+pub mod glare;
+mod invariants;
+mod moderation;
+mod recording;
+mod sweeping;
+mod timers;
+mod transfer;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use audience::{Audience, Heard};
+pub use decide::{decide, is_absent, is_guest, start};
+pub use escalation::{ESCALATION_PAUSE, Escalation};
+pub use evolve::evolve;
+pub use invariants::{Violation, check};
+pub use moderation::admin_may;
+pub use recording::{CallRecording, MAX_RECORDINGS, Take};
+pub use transfer::Transfer;
+
+use super::{CallId, GroupId, Opaque, Participant, ParticipantStatus, Timestamp, UserId};
+
 macro_rules! wire_names {
     ($(#[$doc:meta])* $name:ident { $($(#[$note:meta])* $variant:ident = $text:literal),* $(,)? }) => {
         $(#[$doc])*
@@ -21,35 +50,6 @@ macro_rules! wire_names {
 }
 pub(in crate::domain) use wire_names;
 
-mod audience;
-mod coming;
-mod decide;
-mod ending;
-mod escalation;
-mod evolve;
-pub mod glare;
-mod invariants;
-mod moderation;
-mod recording;
-mod sweeping;
-mod timers;
-mod transfer;
-
-use std::time::Duration;
-
-use serde::{Deserialize, Serialize};
-
-pub use audience::{Audience, Heard};
-pub use decide::{decide, is_absent, is_guest, start};
-pub use escalation::{AbortReason, ESCALATION_PAUSE, Escalation, EscalationCause};
-pub use evolve::evolve;
-pub use invariants::{Violation, check};
-pub use moderation::admin_may;
-pub use recording::{CallRecording, MAX_RECORDINGS, Take};
-pub use transfer::Transfer;
-
-use super::{CallId, GroupId, Opaque, Participant, ParticipantStatus, Timestamp, UserId};
-
 wire_names!(
     /// What the call is for.
     CallType { Audio = "audio", Video = "video", ScreenShare = "screen_share" }
@@ -57,6 +57,19 @@ wire_names!(
 wire_names!(
     /// How media flows: between the clients, or through the media server.
     CallMode { P2p = "p2p", Sfu = "sfu" }
+);
+wire_names!(
+    /// Why a call is moved to the media server.
+    EscalationCause { ThirdParticipant = "third_participant", Recording = "recording", Requested = "requested" }
+);
+wire_names!(
+    /// Why a move there was given up.
+    AbortReason {
+        /// The room could not be opened.
+        RoomUnavailable = "room_unavailable",
+        /// Somebody in the call did not come into the room in time.
+        NotConnected = "not_connected",
+    }
 );
 wire_names!(
     /// Where the call stands; from `Ended` on it is over.

@@ -119,6 +119,7 @@ static COMMANDS: &[Spec] = &[
         let TransferData { call_id, to_user_id } = data.of()?;
         ask(call_id, Command::Transfer { to: to_user_id }, ReplyShape::Call)
     }),
+    act("call:escalate", "escalate", |data| data.plain(Command::Escalate, ReplyShape::Call)),
     act("call:quality", "quality", |data| data.of().and_then(QualityData::checked).map(Request::Quality)),
     act("call:token", "token", |data| {
         data.of().map(|OnlyCall { call_id }| Request::Call { call: call_id, ask: Ask::Get, reply: ReplyShape::Media })
@@ -140,7 +141,6 @@ static COMMANDS: &[Spec] = &[
         }
         Ok(Request::Presence { users: user_ids })
     }),
-    only("call:escalate", false, needs_media),
     only("recording:start", true, |data| {
         let RecordData { call_id, layout, resolution, audio_only, format, retention_days } = data.of()?;
         let recording = RecordingId::new(uuid::Uuid::now_v7().to_string());
@@ -165,22 +165,12 @@ pub fn by_action(action: &str) -> Option<&'static Spec> {
 #[derive(Debug)]
 pub enum Request {
     Hello(Hello),
-    Refresh {
-        token: String,
-    },
+    Refresh { token: String },
     Start(Box<StartData>),
-    Call {
-        call: CallId,
-        ask: Ask,
-        reply: ReplyShape,
-    },
+    Call { call: CallId, ask: Ask, reply: ReplyShape },
     Signal(SignalData),
     Quality(Reported),
-    Presence {
-        users: Vec<UserId>,
-    },
-    /// Something only a media server can do.
-    NeedsMedia,
+    Presence { users: Vec<UserId> },
 }
 
 /// What a successful command is answered with.
@@ -214,10 +204,6 @@ impl<'a> Data<'a> {
 
 fn ask(call: CallId, command: Command, reply: ReplyShape) -> Result<Request, Refusal> {
     Ok(Request::Call { call, ask: Ask::Do(command), reply })
-}
-
-fn needs_media(data: Data<'_>) -> Result<Request, Refusal> {
-    data.of::<OnlyCall>().map(|_| Request::NeedsMedia)
 }
 
 fn start(data: Data<'_>) -> Result<Request, Refusal> {

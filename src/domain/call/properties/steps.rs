@@ -197,6 +197,7 @@ fn server_commands() -> impl Strategy<Value = Command> {
         1 => (users(), devices()).prop_map(|(user, device)| Command::ConnectionLost { user, device }),
         1 => (users(), devices()).prop_map(|(user, device)| Command::ConnectionBack { user, device }),
         2 => Just(Command::Tick),
+        2 => Just(Command::RoomOpened),
         1 => Just(Command::RoomUnavailable),
         1 => several_users().prop_map(|users| Command::Remove { users }),
         2 => preys().prop_map(Command::Sweep),

@@ -56,6 +56,19 @@ fn a_call_moves_on_request_once_everybody_is_in_the_room() {
 }
 
 #[test]
+fn everybody_is_asked_in_once_the_room_is_open() {
+    let mut scene = moving();
+    assert!(!scene.call.admits_to_room(&user_id("alice")));
+    assert_eq!(scene.server(Command::RoomOpened), ["room_opened"]);
+    assert_eq!(scene.server(Command::RoomOpened), Vec::<&str>::new(), "a new owner opens it again");
+    assert!(scene.call.admits_to_room(&user_id("alice")));
+    assert_eq!(scene.user("bob", "tablet").join(), Ok(vec!["moved", "escalating"]));
+    assert!(scene.call.admits_to_room(&user_id("bob")), "it is still open");
+    scene.after_secs(15);
+    assert_eq!(scene.server(Command::RoomOpened), Vec::<&str>::new(), "too late");
+}
+
+#[test]
 fn a_third_who_comes_in_moves_the_call_and_connects_by_the_room() {
     let mut scene = group();
     assert_eq!(scene.user("carol", "phone").join(), Ok(vec!["joined", "escalating"]));
