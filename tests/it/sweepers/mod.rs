@@ -26,22 +26,22 @@ const NO_TIMERS: (&str, &str) = ("FAILPOINTS", "call-arm-timer=return");
 
 /// What `carillon sweep` printed, and how it ended.
 #[derive(Debug)]
-struct Swept {
+pub(crate) struct Swept {
     code: i32,
     /// The actions.
-    lines: Vec<String>,
-    summary: String,
+    pub(crate) lines: Vec<String>,
+    pub(crate) summary: String,
     errors: String,
 }
 
 impl Swept {
-    fn ended(&self, outcome: &str) -> bool {
+    pub(crate) fn ended(&self, outcome: &str) -> bool {
         self.summary.contains(&format!(": {outcome}"))
     }
 }
 
 /// `carillon sweep` beside the cluster.
-async fn carillon_sweep(cluster: &TestCluster, arguments: &[&str]) -> Swept {
+pub(crate) async fn carillon_sweep(cluster: &TestCluster, arguments: &[&str]) -> Swept {
     let arguments: Vec<&str> = std::iter::once("sweep").chain(arguments.iter().copied()).collect();
     let mut command = command(&arguments, cluster.settings());
     let output = tokio::task::spawn_blocking(move || command.output().expect("run carillon sweep")).await.unwrap();
