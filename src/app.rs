@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     actors::{Node, NodeHandle, inbox::Inbox, media_watch, membership, node, polling, sweepers},
-    clock,
+    build_info, clock,
     cluster::{
         bus::{Bus, BusLimits},
         bus_memory::{MemoryBus, MemoryHub},
@@ -29,7 +29,8 @@ use crate::{
         limits::{Limits, Shared},
         links::Links,
         passwords::Passwords,
-        rest, web as pages, ws,
+        rest::{self, privileged::PrivilegedReads},
+        web as pages, ws,
     },
     media::{LiveKitConfig, Media, MediaConfig, TurnConfig},
     secret::Secret,
@@ -48,6 +49,9 @@ const BACKLOG: u32 = 4096;
 /// a busy machine, the deadline may be past when it is set, its timer is then never looked at, and the connection stays
 /// for good.
 const DISCONNECT_PATIENCE: Duration = Duration::from_secs(3);
+/// Between two looks for the end of a migration. Shorter, and a rollout's pods keep the database busy with connecting;
+/// longer, and each of them starts so much later.
+const MIGRATION_POLL: Duration = Duration::from_secs(1);
 /// How long the server waits for its last requests when it stops.
 const STOP_PATIENCE_SECS: u64 = 2;
 
@@ -58,8 +62,10 @@ const MAX_DOWNLOADS: usize = 128;
 /// Runs a node until it is told to stop.
 pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let url = database_url(&settings.database);
-    let owner = settings.migration_url.as_ref();
-    store::migrate(&url, owner).await.context("the database could not be migrated")?;
+    if settings.migrate {
+        let owner = settings.migration_url.as_ref();
+        store::migrate(&url, owner).await.context("the database could not be migrated")?;
+    }
     let options = StoreOptions { connections: settings.db_connections as usize };
     let store = Store::open(&url, options).await.context("the database could not be opened")?;
     if store.kind() == Kind::Postgres && !store.is_walled() {
@@ -69,16 +75,21 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         );
     }
     let id = node_id(settings.node_name.as_deref())?;
-    let info = NodeInfo { version: env!("CARGO_PKG_VERSION").to_owned(), address: None };
+    let info = NodeInfo { version: build_info::VERSION.to_owned(), address: None };
     let media = Media::start(media_config(&settings)).map_err(|error| anyhow::anyhow!("the media server: {error}"))?;
     let node = Node::new(id.clone(), store.clone(), rules(&settings), busy_policy(settings.busy_policy), media);
     node.enter(settings.node_lease, &info).await.context("the node could not be entered")?;
     let bus = join_bus(&settings, &node).await?;
     let shared = settings.redis_url.clone().map(|url| Shared { url, cluster: settings.cluster.clone() });
+    if let Some(kept) = settings.audit_kept {
+        // Set once: here.
+        let _ = node.audit_kept.set(kept);
+    }
     let gateway = web::Data::new(Gateway {
         node: node.clone(),
         verifier: Verifier::start(settings.auth.clone()).context("tokens cannot be checked")?,
         service_keys: ServiceKeys::default(),
+        privileged_reads: PrivilegedReads::default(),
         sockets: DashMap::new(),
         ping_interval: settings.ping_interval,
         limits: Limits::start(settings.rate_limits.clone(), shared),
@@ -121,7 +132,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     tokio::task::spawn_local(membership::watch(node.clone()));
     tokio::task::spawn_local(polling::run(node.clone()));
     tokio::task::spawn_local(media_watch::run(node.clone()));
-    tracing::info!(address = %address, node.id = %id, version = env!("CARGO_PKG_VERSION"), "listening");
+    tracing::info!(address = %address, node.id = %id, version = build_info::described(), "listening");
     if settings.dev {
         print_links(&settings, &address.to_string());
     }
@@ -141,6 +152,29 @@ pub async fn migrate(settings: Settings) -> anyhow::Result<()> {
     let applied = store::migrate(&database_url(&settings.database), settings.migration_url.as_ref()).await?;
     tracing::info!(migrations = applied.len(), versions = applied.join(" "), "the database is up to date");
     Ok(())
+}
+
+/// Succeeds if the tables are as this program needs them. Until they are, asks again for as long as `wait`: what starts
+/// before a migration has ended waits here for it.
+pub async fn check_migrated(settings: Settings, wait: Option<Duration>) -> anyhow::Result<()> {
+    let url = database_url(&settings.database);
+    let until = clock::monotonic() + wait.unwrap_or_default();
+    let mut told = String::new();
+    loop {
+        let why = match store::is_migrated(&url).await {
+            Ok(true) => return Ok(()),
+            Ok(false) => "the database is not migrated: run `carillon migrate`".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        if clock::monotonic() >= until {
+            anyhow::bail!(why);
+        }
+        if told != why {
+            tracing::info!(why, "waiting for the database");
+            told = why;
+        }
+        tokio::time::sleep(MIGRATION_POLL).await;
+    }
 }
 
 /// The address that the store is opened with.
@@ -167,7 +201,7 @@ fn rules(settings: &Settings) -> Rules {
         media_server: settings.livekit.is_some(),
         recordings: settings.livekit.is_some() && settings.recordings.files.is_some(),
         retention_days: settings.recordings.retention_days,
-        ..Rules::default()
+        escalation_timeout: settings.escalation_timeout,
     }
 }
 

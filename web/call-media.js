@@ -10,6 +10,7 @@
 // them stays until they say the same of ours (a `renegotiate` signal with `{plays: "room"}`, which other clients take as
 // a call to mend what is not broken), or until it was kept for long enough.
 
+import { RemotePeer } from "./remote-peer.js";
 import { MediaRoom } from "./room.js";
 import { PeerMesh } from "./webrtc.js";
 
@@ -30,37 +31,10 @@ const REJOIN_BASE_MS = 500;
 const REJOIN_MAX_MS = 8_000;
 // A token that ends sooner would end on the way.
 const TOKEN_MARGIN_MS = 5_000;
+// TURN credentials are good for half an hour at least. Rarer, and an ICE restart may come with ones that have run out.
+const SERVERS_GOOD_MS = 20 * 60_000;
 // No use in asking again.
 const FINAL_REFUSALS = new Set(["already_ended", "not_found", "not_participant", "forbidden", "media_unavailable", "unauthenticated"]);
-
-/** Somebody's media: a stream that stays the same object for as long as they are in the call. */
-class RemotePeer {
-  /** Their voice and picture. */
-  stream = new MediaStream();
-  /** Their screen beside the camera, in a room; from peer to peer it takes the camera's place in `stream`. */
-  screen = null;
-  /** `p2p` or `sfu`. */
-  via = "p2p";
-  /** `connecting`, `connected` or `reconnecting`. */
-  state = "connecting";
-  speaking = false;
-  heardAt = 0;
-
-  constructor(userId) { this.userId = userId; }
-
-  /** Puts these tracks into the stream, the new ones in before the old ones out: the picture stands in between. */
-  show(tracks) {
-    const before = this.stream.getTracks();
-    for (const track of tracks) if (!before.includes(track)) this.stream.addTrack(track);
-    for (const track of before) if (!tracks.includes(track)) this.stream.removeTrack(track);
-  }
-
-  showScreen(tracks) {
-    if (tracks.length === 0) { this.screen = null; return; }
-    const now = this.screen?.getTracks() ?? [];
-    if (tracks.length !== now.length || tracks.some((track) => !now.includes(track))) this.screen = new MediaStream(tracks);
-  }
-}
 
 export class CallMedia {
   /** `p2p`, `escalating` (both ways at once) or `sfu`. */
@@ -83,6 +57,7 @@ export class CallMedia {
   #theyPlay = new Set();
   #attempt = 0;
   #keepUntil = 0;
+  #serversUntil = Infinity;
   #timer;
   #looking = false;
 
@@ -118,6 +93,7 @@ export class CallMedia {
       return;
     }
     this.mesh.start(media.iceServers ?? [], this.#policy(media));
+    if (media.iceServers?.some((server) => server.credential)) this.#serversUntil = Date.now() + SERVERS_GOOD_MS;
     if (media.token && this.mode === "p2p") this.#onEscalating(media);
   }
 
@@ -149,9 +125,12 @@ export class CallMedia {
     this.#sync(userId);
   }
 
-  /** A whole call object: what it says of the mode counts, should the events have been missed. */
+  /** The call object as it is now: what it says of the mode counts, should events have been missed. */
   follow(call) {
-    if (this.#started && call.mode === "sfu" && this.mode !== "sfu") this.#onEscalated();
+    if (!this.#started || this.mode === "sfu") return;
+    if (call.mode === "sfu") this.#onEscalated();
+    else if (call.escalating) this.#onEscalating(null);
+    else this.#onAborted();
   }
 
   /** Sends this track (`audio`, `camera`, `screen`), or nothing, by whichever way. */
@@ -253,7 +232,7 @@ export class CallMedia {
       } catch (error) {
         room?.leave();
         if (FINAL_REFUSALS.has(error.code)) return;
-        if (!isMoot()) console.warn("carillon: the room could not be joined:", error.code ?? error.name);
+        if (!isMoot()) console.warn("carillon: the room could not be joined:", error.reasonName ?? error.code ?? error.name);
         media = null;
       }
       const ceiling = Math.min(REJOIN_MAX_MS, REJOIN_BASE_MS * 2 ** tries);
@@ -337,6 +316,7 @@ export class CallMedia {
       this.#hear();
       if (this.room && this.mesh.peers.size > 0) await this.#moveOver();
       if (this.mode === "sfu") this.#release();
+      else if (Date.now() > this.#serversUntil) await this.#refreshServers();
     } finally {
       this.#looking = false;
     }
@@ -354,6 +334,13 @@ export class CallMedia {
       this.#sync(userId);
       this.mesh.send(userId, "renegotiate", { plays: "room" });
     }
+  }
+
+  async #refreshServers() {
+    this.#serversUntil = Date.now() + SERVERS_GOOD_MS;
+    // If it fails, the next one will do, or the connections hold by themselves.
+    const { media } = await this.#client.request("call:token", { callId: this.callId }).catch(() => ({}));
+    if (media?.iceServers && !this.#closed) this.mesh.refresh(media.iceServers);
   }
 
   #release() {

@@ -56,6 +56,8 @@ export interface Call {
   ringDeadline?: string;
   durationSecs?: number;
   peakParticipants?: number;
+  /** There while the call moves to the media server. */
+  escalating?: { cause?: string; by?: string; deadline?: string };
   recording?: { recordingId: string; status: RecordingStatus };
   metadata?: Record<string, unknown>;
   seq: number;

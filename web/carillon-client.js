@@ -570,7 +570,7 @@ export class CarillonClient {
       this.calls.set(call.callId, { participants: [], ...call });
       this.#forgetOldCalls();
     } else if ((call.seq ?? 0) >= (mine.seq ?? 0)) {
-      Object.assign(mine, call);
+      replace(mine, call);
     }
     this.#emit("call", this.calls.get(call.callId));
   }
@@ -578,7 +578,7 @@ export class CarillonClient {
   #apply(callId, event, data) {
     const call = this.calls.get(callId);
     if (data.call && (!call || (data.call.seq ?? 0) >= (call.seq ?? 0))) {
-      if (call) Object.assign(call, data.call);
+      if (call) replace(call, data.call);
       else this.calls.set(callId, { participants: [], ...data.call });
       this.#forgetOldCalls();
     }
@@ -652,7 +652,12 @@ export function applyEvent(call, event, data) {
     case "call:hand_raised": who(data.userId, { handRaised: data.raised !== false }); break;
     case "call:held": who(data.userId, { held: true }); break;
     case "call:resumed": who(data.userId, { held: false }); break;
-    case "call:escalated": call.mode = "sfu"; break;
+    case "call:escalating": call.escalating = { cause: data.cause, by: data.by, deadline: data.deadline }; break;
+    case "call:escalated":
+      call.mode = "sfu";
+      delete call.escalating;
+      break;
+    case "call:escalation_aborted": delete call.escalating; break;
     case "recording:started":
     case "recording:stopped":
     case "recording:ready":
@@ -677,6 +682,12 @@ export function applyEvent(call, event, data) {
       break;
     default:
   }
+}
+
+// A whole call in place of what was known; the object stays the same.
+function replace(call, news) {
+  for (const field of ["escalating", "recording"]) if (!(field in news)) delete call[field];
+  Object.assign(call, news);
 }
 
 function recordingStatus(event, data) {

@@ -69,6 +69,12 @@ export class PeerMesh {
     this.#wanted.clear();
   }
 
+  /** Fresh servers, for credentials run out: taken at the next ICE restart and by new connections. */
+  refresh(iceServers) {
+    this.#iceServers = iceServers;
+    for (const peer of this.peers.values()) peer.reconfigure();
+  }
+
   get configuration() {
     const policy = this.#iceTransportPolicy && { iceTransportPolicy: this.#iceTransportPolicy };
     return { iceServers: this.#iceServers, bundlePolicy: "max-bundle", ...policy };
@@ -355,6 +361,8 @@ class Peer {
       else this.#pc.restartIce();
     });
   }
+
+  reconfigure() { this.#pc?.setConfiguration(this.#mesh.configuration); }
 
   /** How loud they are at this moment: 0 to 1. */
   audioLevel() {

@@ -222,6 +222,11 @@ impl Directory {
         theirs.map(|entry| entry.key().clone()).collect()
     }
 
+    /// Whether this user here is told of the call.
+    pub fn follows(&self, call: &CallId, user: &UserId) -> bool {
+        self.followed.get(call).is_some_and(|entry| entry.users.contains(user))
+    }
+
     /// The users here who are told of a call.
     pub fn followers(&self, call: &CallId) -> Vec<UserId> {
         self.followed.get(call).map(|entry| entry.users.clone()).unwrap_or_default()

@@ -195,7 +195,7 @@ impl Ask {
 }
 
 impl Node {
-    /// As [`Node::ask`], for a command that its user may have given a key. What is sent now keeps its order too.
+    /// As [`Node::ask_for`], for a command that its user may have given a key. What is sent now keeps its order too.
     pub fn ask_once(
         self: &Arc<Self>,
         call: &CallId,
@@ -203,9 +203,9 @@ impl Node {
         ask: Ask,
         key: Option<CommandKey>,
     ) -> BoxedOutcome {
-        let Some(key) = key else { return self.ask(call, caller, ask) };
+        let Some(key) = key else { return self.ask_for(call, caller, ask) };
         let (node, call, user, kind) = (self.clone(), call.clone(), caller.user.clone(), kind_of(&ask));
-        let asked = self.ask(&call, caller, keyed(ask, Some(key)));
+        let asked = self.ask_for(&call, caller, keyed(ask, Some(key)));
         Box::pin(async move {
             let outcome = asked.await;
             node.settle_keyed(&key, &call, &user, kind, outcome).await

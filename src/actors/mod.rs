@@ -23,6 +23,7 @@ pub mod recordings;
 mod room_pass;
 pub mod router;
 mod signals;
+mod standing;
 pub mod start;
 pub mod sweepers;
 pub mod user;

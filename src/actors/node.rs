@@ -20,6 +20,7 @@ use super::{
     directory::Directory,
     membership::Membership,
     messages::{Delivery, ItemHead, Receipt, SignalDelivery, SignalHead, ToNode, ToUser},
+    standing::Acquainted,
 };
 use crate::{
     clock,
@@ -54,6 +55,8 @@ pub struct Node {
     pub metrics: Metrics,
     /// The media server, or that there is none.
     pub media: Media,
+    /// How long the audit log is kept; unset: for ever.
+    pub audit_kept: OnceLock<Duration>,
     /// New calls are refused: the node is leaving.
     pub draining: AtomicBool,
     bus: OnceLock<Arc<dyn Bus>>,
@@ -63,6 +66,7 @@ pub struct Node {
     next_ask: AtomicU64,
     /// One at a time looks for, claims, rebuilds or begins a call.
     pub(super) placing: DashMap<CallId, Arc<Mutex<()>>>,
+    pub(super) acquainted: Acquainted,
 }
 
 impl Node {
@@ -78,12 +82,14 @@ impl Node {
             degraded: Degraded::default(),
             metrics: Metrics::default(),
             media,
+            audit_kept: OnceLock::new(),
             draining: AtomicBool::new(false),
             bus: OnceLock::new(),
             arbiters: RwLock::default(),
             asks: DashMap::new(),
             next_ask: AtomicU64::new(1),
             placing: DashMap::new(),
+            acquainted: Acquainted::default(),
         })
     }
 

@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use super::{Answer, Ask, Caller, Node, NodeHandle, media_facts::Heard};
+use super::{Ask, Caller, Node, NodeHandle, media_facts::Heard};
 use crate::{
     clock,
     domain::{
@@ -230,10 +230,11 @@ pub(super) async fn note(node: &NodeHandle, id: &RecordingId, fact: &Fact) -> Re
 /// been told. A repetition does no harm: the call knows how far it has come, and a client sees the same id again.
 pub(super) async fn tell(node: &NodeHandle, unsettled: &Unsettled) -> Result<(), Refusal> {
     let recording = &unsettled.recording;
-    if unsettled.call.as_ref().is_some_and(|call| call.open) {
+    let open = unsettled.call.as_ref().is_some_and(|call| call.open);
+    if open {
         tell_call(node, recording).await?;
     }
-    if matches!(recording.status, RecordingStatus::Ready | RecordingStatus::Failed) {
+    if recording.status == RecordingStatus::Ready || (recording.status == RecordingStatus::Failed && !open) {
         let word = word(recording);
         for user in node.store.recording_audience(&recording.id, MOST_TOLD).await? {
             node.tell_word(&user, &word);
@@ -256,7 +257,7 @@ async fn tell_call(node: &Arc<Node>, recording: &Recording) -> Result<(), Refusa
         reason: recording.reason.clone(),
     };
     match node.ask(&recording.call, caller, Ask::Notice(changed)).await {
-        Ok(Answer::Call(_) | Answer::Done) | Ok(_) => Ok(()),
+        Ok(_) => Ok(()),
         Err(refusal) if matches!(refusal.code, ErrorCode::NotFound | ErrorCode::AlreadyEnded) => Ok(()),
         Err(refusal) => Err(refusal),
     }

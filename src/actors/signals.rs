@@ -20,6 +20,15 @@ impl Node {
     /// Relays a signal from a session of this node.
     pub fn signal(self: &Arc<Self>, request: SignalRequest) {
         let Some(request) = self.signal_at_once(request) else { return };
+        if self.is_at_hand(&request.call, &request.from) {
+            self.signal_known(request);
+        } else {
+            self.signal_if_known(request);
+        }
+    }
+
+    /// Relays a signal of somebody who has to do with a call that is not here.
+    pub(super) fn signal_known(self: &Arc<Self>, request: SignalRequest) {
         match self.directory.owner(&request.call).filter(|owner| *owner != self.id && self.is_live(owner)) {
             Some(owner) => self.signal_to(&owner, request),
             None => self.signal_when_found(request),

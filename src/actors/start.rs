@@ -167,20 +167,21 @@ impl Node {
     /// Checks the starter's membership, and names the members to ring.
     async fn members_for(self: &Arc<Self>, request: &mut StartRequest) -> Result<Option<Arc<[UserId]>>, Refusal> {
         let Some(group) = request.start.group.clone() else { return Ok(None) };
-        let members = self.store.members_of(&group, super::call::MAX_GROUP_AUDIENCE).await?;
         let initiator = &request.start.initiator;
+        // Nobody's for who is no member: a group that is not theirs takes no longer than one that is not there.
+        let members = self.store.members_for(&group, initiator, super::call::MAX_GROUP_AUDIENCE).await?;
+        if members.is_empty() {
+            // A group one does not belong to is as good as none.
+            return Err(Refusal::new(ErrorCode::NotFound, "there is no such group"));
+        }
         let callees = if request.ring { request.start.callees.as_slice() } else { &[] };
         // Beyond those that are told of the call there may be more.
         let known: HashSet<&UserId> = members.iter().collect();
-        let others = callees.iter().take(self.rules.max_participants as usize).chain([initiator]);
+        let others = callees.iter().take(self.rules.max_participants as usize);
         let mut others: Vec<UserId> = others.filter(|user| !known.contains(user)).cloned().collect();
         if !others.is_empty() && members.len() >= super::call::MAX_GROUP_AUDIENCE {
             let more = self.store.members_among(&group, &others).await?;
             others.retain(|user| !more.contains(user));
-        }
-        if others.contains(initiator) {
-            // A group one does not belong to is as good as none.
-            return Err(Refusal::new(ErrorCode::NotFound, "there is no such group"));
         }
         if !others.is_empty() {
             return Err(Refusal::new(ErrorCode::Forbidden, "only members of the group can be called in it"));

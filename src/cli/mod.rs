@@ -3,18 +3,19 @@
 //! Owns the exit codes: 0 done, 1 failed, 2 asked wrongly (a wrong flag or setting). Must never print a secret; a token
 //! only on standard output of `carillon token`, which is what that is for.
 
+mod healthcheck;
 pub mod load;
 mod service_key;
 mod sweep;
 mod token;
 
-use std::{env, ffi::OsString, process::ExitCode};
+use std::{env, ffi::OsString, process::ExitCode, time::Duration};
 
 use clap::{Arg, Command as ClapCommand, CommandFactory, FromArgMatches, Parser, Subcommand, builder::Resettable};
 use tracing::{error, warn};
 
 use crate::{
-    app,
+    app, build_info,
     config::{RawSettings, Settings, SettingsError},
     telemetry, tls,
 };
@@ -31,7 +32,7 @@ set. Seconds are whole seconds.";
 
 /// The control plane for voice and video calls.
 #[derive(Debug, Parser)]
-#[command(name = "carillon", version, after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
+#[command(name = "carillon", version = build_info::described(), after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -46,8 +47,18 @@ enum Command {
         #[command(flatten)]
         settings: Box<RawSettings>,
     },
-    /// Bring the database's tables up to date, and exit. A node does the same when it starts.
+    /// Bring the database's tables up to date, and exit. A node does the same when it starts, unless CARILLON_MIGRATE is
+    /// off.
     Migrate {
+        /// Change nothing: succeed if the tables are as this program needs them (newer is fine), fail if not.
+        #[arg(long)]
+        check: bool,
+
+        /// With --check: ask again until they are, for so long: 90s, 15m or 1h. A database that cannot be reached is
+        /// asked again too.
+        #[arg(long, value_name = "TIME", requires = "check", value_parser = token::parse_ttl)]
+        wait: Option<Duration>,
+
         #[command(flatten)]
         settings: Box<RawSettings>,
     },
@@ -69,6 +80,13 @@ enum Command {
     Sweep {
         #[command(flatten)]
         sweep: sweep::SweepArgs,
+        #[command(flatten)]
+        settings: Box<RawSettings>,
+    },
+    /// Ask the node on this machine, at CARILLON_LISTEN, whether it is ready: for containers.
+    Healthcheck {
+        #[command(flatten)]
+        healthcheck: healthcheck::HealthcheckArgs,
         #[command(flatten)]
         settings: Box<RawSettings>,
     },
@@ -96,7 +114,8 @@ pub fn run() -> ExitCode {
     match cli.command {
         None => serve(cli.settings, bare),
         Some(Command::Serve { settings }) => serve(*settings, false),
-        Some(Command::Migrate { settings }) => match settings.validate() {
+        Some(Command::Migrate { check, wait, settings }) => match settings.validate() {
+            Ok(settings) if check => with_log(&settings, |settings| app::check_migrated(settings, wait)),
             Ok(settings) => with_log(&settings, app::migrate),
             Err(error) => refuse(&error),
         },
@@ -114,6 +133,10 @@ pub fn run() -> ExitCode {
             Ok(settings) => finished(sweep::run(&sweep, &settings)),
             Err(error) => refuse(&error),
         },
+        Some(Command::Healthcheck { healthcheck, settings }) => match settings.validate() {
+            Ok(settings) => finished(healthcheck::run(&healthcheck, &settings)),
+            Err(error) => refuse(&error),
+        },
         Some(Command::Load { load }) => finished(load::run(*load)),
     }
 }
@@ -128,7 +151,7 @@ fn serve(settings: RawSettings, bare: bool) -> ExitCode {
 }
 
 /// Starts the log, says what there is to say about the settings, and runs `task` to its end.
-fn with_log<F: Future<Output = anyhow::Result<()>>>(settings: &Settings, task: fn(Settings) -> F) -> ExitCode {
+fn with_log<F: Future<Output = anyhow::Result<()>>>(settings: &Settings, task: impl FnOnce(Settings) -> F) -> ExitCode {
     telemetry::init(&settings.log);
     for warning in &settings.warnings {
         warn!("{warning}");

@@ -119,6 +119,12 @@ pub(super) struct StoreArgs {
     #[arg(value_name = "CONNECTIONS", default_value = "8", hide_env_values = true)]
     pub(super) db_connections: String,
 
+    /// Whether a node brings the database's tables up to date when it starts: auto, or off where `carillon migrate` does
+    /// it beforehand, as somebody who may; the node then refuses to start on tables that are too old.
+    #[arg(long = "carillon-migrate", visible_alias = "migrate", env = "CARILLON_MIGRATE", hide_env_values = true)]
+    #[arg(value_name = "AUTO|OFF", default_value = "auto")]
+    pub(super) migrate: String,
+
     /// Redis, for a cluster of several nodes: redis://… or rediss://… (TLS); needs PostgreSQL. Empty: this node alone.
     #[arg(long = "redis-url", env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
     pub(super) redis_url: Option<Secret>,
@@ -192,6 +198,12 @@ pub(super) struct CallArgs {
     #[arg(value_name = "SECONDS", default_value = "30")]
     pub(super) connect_timeout_secs: String,
 
+    /// Seconds everybody has to come into the room of a call that moves to the media server, 1 to 600.
+    #[arg(long = "carillon-escalation-timeout-secs", visible_alias = "escalation-timeout-secs")]
+    #[arg(env = "CARILLON_ESCALATION_TIMEOUT_SECS", hide_env_values = true)]
+    #[arg(value_name = "SECONDS", default_value = "15")]
+    pub(super) escalation_timeout_secs: String,
+
     /// Seconds a participant whose connection broke has to come back, 0 to 300.
     #[arg(long = "carillon-reconnect-grace-secs", visible_alias = "reconnect-grace-secs")]
     #[arg(env = "CARILLON_RECONNECT_GRACE_SECS", hide_env_values = true)]
@@ -220,6 +232,12 @@ pub(super) struct CallArgs {
     #[arg(env = "CARILLON_SWEEP_INTERVAL_SECS", hide_env_values = true)]
     #[arg(value_name = "SECONDS", default_value = "15")]
     pub(super) sweep_interval_secs: String,
+
+    /// Days that the audit log is kept, 0 to 36500. 0: for ever. The same on all nodes.
+    #[arg(long = "carillon-audit-retention-days", visible_alias = "audit-retention-days")]
+    #[arg(env = "CARILLON_AUDIT_RETENTION_DAYS", hide_env_values = true)]
+    #[arg(value_name = "DAYS", default_value = "365")]
+    pub(super) audit_retention_days: String,
 }
 
 /// What media needs.

@@ -17,6 +17,8 @@ pub struct Settings {
     pub database: Database,
     /// The same database by the role that owns its tables, for migrations; `None`: by the role that serves.
     pub migration_url: Option<Secret>,
+    /// Whether a starting node migrates the database, rather than refuse one that is not migrated.
+    pub migrate: bool,
     /// Connections that serve calls (PostgreSQL), besides those for leases and locks.
     pub db_connections: u32,
     /// The bus of a cluster; `None`: a single node, in-process.
@@ -35,6 +37,8 @@ pub struct Settings {
     pub ring_timeout: Duration,
     /// How long an accepted call may take to connect.
     pub connect_timeout: Duration,
+    /// How long a move to the media server may take.
+    pub escalation_timeout: Duration,
     /// How long a participant without a connection stays in the call.
     pub reconnect_grace: Duration,
     /// What happens to a call for somebody who is in one.
@@ -45,6 +49,8 @@ pub struct Settings {
     pub max_call: Option<Duration>,
     /// About how often each sweeper looks, but for takeovers.
     pub sweep_interval: Duration,
+    /// How long the audit log is kept; `None`: for ever.
+    pub audit_kept: Option<Duration>,
     /// How long a stopping node takes at most to hand its calls over and close its sessions.
     pub drain: Duration,
     /// Over how long the clients of a stopping node are asked to spread their return.

@@ -46,7 +46,7 @@ fn the_defaults_are_good_and_as_documented() {
     assert_eq!((settings.busy_policy, settings.max_participants), (BusyPolicy::Reject, 100));
     assert_eq!(settings.max_call, Some(Duration::from_secs(86_400)));
     assert_eq!(settings.sweep_interval, Duration::from_secs(15));
-    assert_eq!((settings.workers, settings.db_connections), (1, 8));
+    assert_eq!((settings.workers, settings.db_connections, settings.migrate), (1, 8, true));
     assert_eq!(settings.rate_limits, Some(Rules::default()));
     assert_eq!((settings.trusted_proxies, settings.hsts), (TrustedProxies::default(), Hsts::Auto));
     assert!(!settings.dev && settings.warnings.is_empty() && !settings.auth.has_key());
@@ -80,6 +80,7 @@ fn a_number_outside_its_bounds_is_refused_with_its_name_and_the_bounds() {
     for (flag, name, least, most) in [
         ("ring-timeout-secs", "CARILLON_RING_TIMEOUT_SECS", 1, 600),
         ("connect-timeout-secs", "CARILLON_CONNECT_TIMEOUT_SECS", 1, 600),
+        ("escalation-timeout-secs", "CARILLON_ESCALATION_TIMEOUT_SECS", 1, 600),
         ("reconnect-grace-secs", "CARILLON_RECONNECT_GRACE_SECS", 0, 300),
         ("node-lease-secs", "CARILLON_NODE_LEASE_SECS", 2, 60),
         ("ping-interval-secs", "CARILLON_PING_INTERVAL_SECS", 1, 120),

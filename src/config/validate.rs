@@ -55,6 +55,7 @@ impl RawSettings {
             database,
             migration_url,
             db_connections: check.number("CARILLON_DB_CONNECTIONS", &store.db_connections, 1..=128) as u32,
+            migrate: check.one_of("CARILLON_MIGRATE", &store.migrate, &[("auto", true), ("off", false)]),
             redis_url,
             cluster: check.name("CARILLON_CLUSTER", &store.cluster, "._-"),
             node_name: given(node.node_id).map(|name| check.name("CARILLON_NODE_ID", &name, "._~:@=+-")),
@@ -71,6 +72,11 @@ impl RawSettings {
             allowed_origins: check.origins(node.allowed_origins),
             ring_timeout: check.seconds("CARILLON_RING_TIMEOUT_SECS", &call.ring_timeout_secs, 1..=600),
             connect_timeout: check.seconds("CARILLON_CONNECT_TIMEOUT_SECS", &call.connect_timeout_secs, 1..=600),
+            escalation_timeout: check.seconds(
+                "CARILLON_ESCALATION_TIMEOUT_SECS",
+                &call.escalation_timeout_secs,
+                1..=600,
+            ),
             reconnect_grace: check.seconds("CARILLON_RECONNECT_GRACE_SECS", &call.reconnect_grace_secs, 0..=300),
             busy_policy: check.one_of(
                 "CARILLON_BUSY_POLICY",
@@ -81,6 +87,9 @@ impl RawSettings {
             max_call: Some(check.seconds("CARILLON_MAX_CALL_SECS", &call.max_call_secs, 0..=2_592_000))
                 .filter(|longest| !longest.is_zero()),
             sweep_interval: check.seconds("CARILLON_SWEEP_INTERVAL_SECS", &call.sweep_interval_secs, 1..=3600),
+            audit_kept: Some(check.number("CARILLON_AUDIT_RETENTION_DAYS", &call.audit_retention_days, 0..=36_500))
+                .filter(|days| *days > 0)
+                .map(|days| Duration::from_secs(days * 24 * 60 * 60)),
             drain: check.seconds("CARILLON_DRAIN_SECS", &node.drain_secs, 0..=600),
             reconnect_spread: check.seconds("CARILLON_RECONNECT_SPREAD_SECS", &node.reconnect_spread_secs, 0..=600),
             rate_limits: check.rate_limits(&node.rate_limits),

@@ -60,7 +60,7 @@ pub fn send(gateway: &Gateway, request: Request, caller: Caller, key: Option<Com
         Request::Call { call, ask, reply: ReplyShape::Media } => {
             let noted = key.map(|key| (key, call.clone(), caller.user.clone()));
             let who = Who::of(&caller);
-            Ok(Pending::Looked { answer: gateway.node.ask(&call, caller, ask), noted, who })
+            Ok(Pending::Looked { answer: gateway.node.ask_for(&call, caller, ask), noted, who })
         }
         Request::Call { call, ask, reply } => {
             let who = Who::of(&caller);

@@ -12,6 +12,7 @@ use super::{
     limits::Limits,
     links::Links,
     passwords::Passwords,
+    rest::privileged::PrivilegedReads,
     socket::Socket,
 };
 use crate::{
@@ -27,6 +28,8 @@ pub struct Gateway {
     pub node: NodeHandle,
     pub verifier: Verifier,
     pub service_keys: ServiceKeys,
+    /// What those who may read everything have read lately.
+    pub privileged_reads: PrivilegedReads,
     /// Every open socket, also before its hello.
     pub sockets: DashMap<SessionId, Arc<Socket>>,
     /// How long an idle client is left in peace.

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 pub use self::{
-    commands::{ReplyShape, Request, Spec, by_action, by_event},
+    commands::{COMMANDS, ReplyShape, Request, Spec, by_action, by_event},
     data::{Hello, SignalData, StartData, StartMode},
     key::{IdempotencyKey, key_for},
     quality::{Report, Reported},

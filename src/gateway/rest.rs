@@ -11,6 +11,7 @@ mod ice;
 mod livekit_webhook;
 pub mod metrics;
 mod params;
+pub mod privileged;
 pub mod quality;
 mod ranges;
 pub mod recordings;

@@ -5,22 +5,44 @@ use actix_web::{
     http::{Method, header},
     web,
 };
+use reqwest::Url;
 use rust_embed::RustEmbed;
 
-use super::rest::problem;
+use super::{Gateway, rest::problem};
 use crate::wire::{ErrorCode, Refusal};
 
 #[derive(RustEmbed)]
 #[folder = "web/"]
 struct Assets;
 
-/// What the page may load and reach: itself and its own sockets. Media come from the camera and from peers.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-    media-src 'self' blob: mediastream:; connect-src 'self' ws: wss:; manifest-src 'self'; base-uri 'none'; \
-    form-action 'none'; frame-ancestors 'none'";
+/// What the page may load and reach: itself and its own sockets, and the media server. Media come from the camera, from
+/// peers and from there.
+fn content_security_policy(media_server: Option<&str>) -> String {
+    let media_server = media_server.and_then(origins).unwrap_or_default();
+    format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+         media-src 'self' blob: mediastream:; connect-src 'self'{media_server}; manifest-src 'self'; base-uri 'none'; \
+         form-action 'none'; frame-ancestors 'none'"
+    )
+}
+
+/// The sources of a policy for a media server's address: its client opens a socket there, and asks by HTTP why one could
+/// not be opened.
+fn origins(url: &str) -> Option<String> {
+    let url = Url::parse(url).ok()?;
+    let (socket, plain) = match url.scheme() {
+        "ws" => ("ws", "http"),
+        "wss" => ("wss", "https"),
+        _ => return None,
+    };
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    // What could end a source is not in a host: the parser refuses it.
+    let host = url.host()?;
+    Some(format!(" {socket}://{host}{port} {plain}://{host}{port}"))
+}
 
 /// `GET /` and everything below that is a file of the page.
-pub async fn serve(request: HttpRequest) -> HttpResponse {
+pub async fn serve(request: HttpRequest, gateway: web::Data<Gateway>) -> HttpResponse {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return no_such_page();
     }
@@ -41,7 +63,7 @@ pub async fn serve(request: HttpRequest) -> HttpResponse {
         // A page of one version must not run with modules of another: ask each time, it costs a 304.
         .insert_header((header::CACHE_CONTROL, "no-cache"))
         // The other headers of a page are those of every answer, see `headers.rs`.
-        .insert_header((header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY));
+        .insert_header((header::CONTENT_SECURITY_POLICY, content_security_policy(gateway.node.media.public_url())));
     if unchanged { response.finish() } else { response.body(file.data.into_owned()) }
 }
 
@@ -65,4 +87,25 @@ fn content_type(path: &str) -> &'static str {
 /// Everything that no other route takes.
 pub fn routes(config: &mut web::ServiceConfig) {
     config.default_service(web::to(serve));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connect_src(media_server: Option<&str>) -> String {
+        let policy = content_security_policy(media_server);
+        policy.split("; ").find_map(|part| part.strip_prefix("connect-src ")).unwrap().to_owned()
+    }
+
+    #[test]
+    fn the_page_reaches_its_node_and_the_media_server_and_nothing_else() {
+        assert_eq!(connect_src(None), "'self'");
+        assert_eq!(connect_src(Some("wss://media.example/a?b#c")), "'self' wss://media.example https://media.example");
+        assert_eq!(connect_src(Some("ws://u:p@127.0.0.1:7880")), "'self' ws://127.0.0.1:7880 http://127.0.0.1:7880");
+        assert_eq!(connect_src(Some("ws://[::1]:7880/")), "'self' ws://[::1]:7880 http://[::1]:7880");
+        for wrong in ["", "media.example", "wss://a b", "wss://a;script-src *", "ftp://a"] {
+            assert_eq!(connect_src(Some(wrong)), "'self'", "{wrong}");
+        }
+    }
 }

@@ -126,6 +126,11 @@ impl Media {
         self.inner.files.as_ref()
     }
 
+    /// Where browsers reach LiveKit, `ws(s)://`, if there is one.
+    pub fn public_url(&self) -> Option<&str> {
+        self.inner.config.livekit.as_ref().map(|livekit| livekit.public_url.as_str())
+    }
+
     /// Lists what is counted, under the registry's prefix.
     pub fn register(&self, registry: &mut Registry) {
         self.inner.counts.register(registry);

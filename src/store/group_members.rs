@@ -3,6 +3,7 @@
 use diesel::{
     prelude::*,
     result::{DatabaseErrorKind, Error},
+    sql_types::Text,
 };
 
 use super::{
@@ -12,6 +13,7 @@ use super::{
     error::{Fault, StoreError},
     groups::removal,
     schema::{group_members, groups},
+    statement::Statement,
     types::{DbNow, StoredTime},
 };
 use crate::domain::{GroupId, Timestamp, UserId};
@@ -150,6 +152,25 @@ impl Store {
                     .load(c)?
             });
             rows.into_iter().map(user).collect()
+        };
+        self.read(load).await
+    }
+
+    /// The same for `asker`, if they are a member; else none, at the cost of finding that out, however large the group.
+    pub async fn members_for(&self, group: &GroupId, asker: &UserId, limit: usize) -> Result<Vec<UserId>, StoreError> {
+        #[derive(QueryableByName)]
+        struct Row {
+            #[diesel(sql_type = Text)]
+            user_id: String,
+        }
+        let (group, asker) = (group.clone(), asker.clone());
+        let load = move |conn: &mut Conn| {
+            let sql = Statement::new("SELECT m.user_id FROM group_members m WHERE m.group_id = ").text(group.as_str());
+            let sql = sql.sql(" AND EXISTS (SELECT 1 FROM group_members a WHERE a.group_id = ").text(group.as_str());
+            let sql = sql.sql(" AND a.user_id = ").text(asker.as_str()).sql(") ORDER BY m.user_id LIMIT ");
+            let sql = sql.number(i64::try_from(limit).unwrap_or(i64::MAX));
+            let rows: Vec<Row> = with_conn!(conn, |c| sql.load(c)?);
+            rows.into_iter().map(|row| user(row.user_id)).collect()
         };
         self.read(load).await
     }

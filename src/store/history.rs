@@ -1,8 +1,8 @@
 //! Which calls a user or a group has had: lists, newest first, a page at a time.
 //!
-//! Owns the statements of lists. Each is one statement that walks an index from where the page before ended, so a page
-//! costs the same however long the history is, and calls that come meanwhile move nothing. What else is known of a call
-//! is looked up row by row, in subqueries that the planner cannot turn into a join over a whole table.
+//! Owns the lists. Each is one statement (`history_sql.rs`) that walks an index from where the page before ended, so a
+//! page costs the same however long the history is, and calls that come meanwhile move nothing. A page with filters that
+//! is not full asks once more, where it stopped.
 
 use diesel::{
     prelude::*,
@@ -13,13 +13,11 @@ use super::{
     Store, Viewer,
     connection::{Conn, with_conn},
     error::{Fault, StoreError},
+    history_sql::{MOST_LOOKED_AT, active},
     statement::Statement,
     types::{StoredTime, sql::DbTime, unsigned},
 };
 use crate::domain::{CallId, CallStatus, GroupId, Timestamp, UserId};
-
-/// The calls of `active`, at most: one user is in a handful.
-const MOST_ACTIVE: usize = 100;
 
 /// Whose calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +57,15 @@ pub struct HistoryQuery {
     pub since: Option<Timestamp>,
     /// Before this time.
     pub until: Option<Timestamp>,
+}
+
+/// A page of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryPage {
+    pub entries: Vec<HistoryEntry>,
+    /// After which the next page begins; `None`: this was the last. There may be one after a page that is not full, or
+    /// empty: then as much was looked at as a page may cost.
+    pub next: Option<Place>,
 }
 
 /// A call in a list. Words are those of the protocol.
@@ -148,111 +155,6 @@ struct Row {
     earlier_stays_ms: i64,
 }
 
-/// The calls of `page` with all their participants.
-const WITH_PEOPLE: &str = ") SELECT g.place, c.id, c.call_type, c.mode, c.status AS call_status, c.end_reason, \
-    c.ended_by, c.group_id, c.initiator, c.is_group, c.peak_participants, c.created_at, c.started_at, c.ended_at, \
-    q.user_id, q.role, q.status, q.device_id, q.invited_at, q.joined_at, q.left_at, q.leave_reason, q.earlier_stays_ms \
-    FROM page g JOIN calls c ON c.id = g.call_id JOIN participants q ON q.call_id = g.call_id \
-    ORDER BY g.place DESC, g.call_id DESC, q.user_id <> c.initiator, q.invited_at, q.user_id";
-
-impl HistoryQuery {
-    /// What a page is taken from; without the order.
-    fn matching(&self, columns: (&'static str, &'static str), after: Option<&Place>) -> Statement {
-        match &self.of {
-            HistoryOf::User => self.of_user(columns.0, after),
-            HistoryOf::Group(group) => self.of_group(group, columns.1, after),
-        }
-    }
-
-    fn of_user(&self, columns: &'static str, after: Option<&Place>) -> Statement {
-        let initiator = " AND (SELECT c.initiator FROM calls c WHERE c.id = p.call_id)";
-        let mut sql = Statement::new("SELECT ").sql(columns).sql(" FROM participants p WHERE p.user_id = ");
-        sql = sql.text(self.user.as_str());
-        sql = self.between(sql, " AND p.invited_at >= ", " AND p.invited_at < ");
-        if let Some(Place { at, call }) = after {
-            sql = sql.sql(" AND (p.invited_at, p.call_id) < (").time(*at).sql(", ").text(call.as_str()).sql(")");
-        }
-        sql = match self.direction {
-            Some(Direction::Outgoing) => sql.sql(initiator).sql(" = p.user_id"),
-            Some(Direction::Incoming) => sql.sql(initiator).sql(" <> p.user_id"),
-            None => sql,
-        };
-        if let Some(status) = self.status {
-            sql = sql.sql(" AND (SELECT c.status FROM calls c WHERE c.id = p.call_id) = ").text(status.as_str());
-        }
-        sql = match self.missed {
-            Some(true) => sql.sql(" AND p.status = 'missed'"),
-            Some(false) => sql.sql(" AND p.status <> 'missed'"),
-            None => sql,
-        };
-        self.company(sql, "p.call_id")
-    }
-
-    fn of_group(&self, group: &GroupId, columns: &'static str, after: Option<&Place>) -> Statement {
-        let part = " AND (SELECT p.status FROM participants p WHERE p.call_id = c.id AND p.user_id = ";
-        let mut sql = Statement::new("SELECT ").sql(columns).sql(" FROM calls c WHERE c.group_id = ");
-        sql = sql.text(group.as_str());
-        sql = self.between(sql, " AND c.created_at >= ", " AND c.created_at < ");
-        if let Some(Place { at, call }) = after {
-            sql = sql.sql(" AND (c.created_at, c.id) < (").time(*at).sql(", ").text(call.as_str()).sql(")");
-        }
-        sql = match self.direction {
-            Some(Direction::Outgoing) => sql.sql(" AND c.initiator = ").text(self.user.as_str()),
-            Some(Direction::Incoming) => {
-                let others = sql.sql(" AND c.initiator <> ").text(self.user.as_str());
-                others.sql(part).text(self.user.as_str()).sql(") IS NOT NULL")
-            }
-            None => sql,
-        };
-        if let Some(status) = self.status {
-            sql = sql.sql(" AND c.status = ").text(status.as_str());
-        }
-        sql = match self.missed {
-            Some(true) => sql.sql(part).text(self.user.as_str()).sql(") = 'missed'"),
-            Some(false) => sql.sql(part).text(self.user.as_str()).sql(") <> 'missed'"),
-            None => sql,
-        };
-        self.company(sql, "c.id")
-    }
-
-    fn between(&self, mut sql: Statement, since: &'static str, until: &'static str) -> Statement {
-        if let Some(at) = self.since {
-            sql = sql.sql(since).time(at);
-        }
-        if let Some(at) = self.until {
-            sql = sql.sql(until).time(at);
-        }
-        sql
-    }
-
-    fn company(&self, sql: Statement, call: &'static str) -> Statement {
-        let Some(with) = &self.with else { return sql };
-        let sql = sql.sql(" AND (SELECT w.open FROM participants w WHERE w.call_id = ").sql(call);
-        sql.sql(" AND w.user_id = ").text(with.as_str()).sql(") IS NOT NULL")
-    }
-
-    fn page(&self, after: Option<&Place>, limit: usize) -> Statement {
-        let columns = ("p.call_id, p.invited_at AS place", "c.id AS call_id, c.created_at AS place");
-        let order = match self.of {
-            HistoryOf::User => " ORDER BY p.invited_at DESC, p.call_id DESC LIMIT ",
-            HistoryOf::Group(_) => " ORDER BY c.created_at DESC, c.id DESC LIMIT ",
-        };
-        let page = Statement::new("WITH page AS (").then(self.matching(columns, after)).sql(order);
-        page.number(i64::try_from(limit).unwrap_or(i64::MAX)).sql(WITH_PEOPLE)
-    }
-
-    fn count(&self) -> Statement {
-        self.matching(("count(*) AS count", "count(*) AS count"), None)
-    }
-}
-
-fn active(user: &UserId) -> Statement {
-    let page =
-        "WITH page AS (SELECT p.call_id, p.invited_at AS place FROM participants p WHERE p.open AND p.user_id = ";
-    let page = Statement::new(page).text(user.as_str()).sql(" ORDER BY p.invited_at DESC, p.call_id DESC LIMIT ");
-    page.number(i64::try_from(MOST_ACTIVE).unwrap_or(i64::MAX)).sql(WITH_PEOPLE)
-}
-
 fn load(sql: Statement, conn: &mut Conn) -> Result<Vec<HistoryEntry>, Fault> {
     let rows: Vec<Row> = with_conn!(conn, |c| sql.load(c)?);
     let mut entries: Vec<HistoryEntry> = Vec::new();
@@ -295,7 +197,63 @@ fn load(sql: Statement, conn: &mut Conn) -> Result<Vec<HistoryEntry>, Fault> {
 }
 
 impl Store {
-    /// At most `limit` calls, newest first, after a place in the list, of those that the viewer may see.
+    /// At most `limit` calls, newest first, after a place in the list, of those that the viewer may see. A list
+    /// with filters looks at [`MOST_LOOKED_AT`] calls at most, and says where it stopped.
+    pub async fn history_page(
+        &self,
+        viewer: &Viewer,
+        query: &HistoryQuery,
+        after: Option<&Place>,
+        limit: usize,
+    ) -> Result<HistoryPage, StoreError> {
+        self.history_page_within(viewer, query, after, limit, MOST_LOOKED_AT).await
+    }
+
+    /// The same with another bound, at least one.
+    pub async fn history_page_within(
+        &self,
+        viewer: &Viewer,
+        query: &HistoryQuery,
+        after: Option<&Place>,
+        limit: usize,
+        most: usize,
+    ) -> Result<HistoryPage, StoreError> {
+        #[derive(QueryableByName)]
+        struct Last {
+            #[diesel(sql_type = DbTime)]
+            place: StoredTime,
+            #[diesel(sql_type = Text)]
+            call_id: String,
+        }
+        let (query, after) = (query.clone(), after.cloned());
+        let page = move |conn: &mut Conn| {
+            // One more than wanted says whether there are more.
+            let mut entries = load(query.page(after.as_ref(), limit.saturating_add(1), most), conn)?;
+            let more = entries.len() > limit;
+            entries.truncate(limit);
+            let last = entries.last().map(|entry| entry.place.clone());
+            if more {
+                return Ok(HistoryPage { entries, next: last });
+            }
+            if !query.is_filtered() {
+                return Ok(HistoryPage { entries, next: None });
+            }
+            let sql = query.last_looked_at(after.as_ref(), most);
+            let looked_at: Option<Last> = with_conn!(conn, |c| sql.get_result(c).optional()?);
+            let place = |row: Last| {
+                let call = CallId::new(row.call_id).map_err(|_| Fault::Unreadable("a call's id"))?;
+                Ok::<_, Fault>(Place { at: row.place.0, call })
+            };
+            let looked_at = looked_at.map(place).transpose()?;
+            // Calls that came in between have moved it up: never before what was answered.
+            let key = |place: &Place| (place.at, place.call.clone());
+            let next = looked_at.map(|place| [Some(place), last].into_iter().flatten().min_by_key(key)).unwrap_or(None);
+            Ok(HistoryPage { entries, next })
+        };
+        self.read_as(viewer, page).await
+    }
+
+    /// The calls of a page alone.
     pub async fn history(
         &self,
         viewer: &Viewer,
@@ -303,8 +261,7 @@ impl Store {
         after: Option<&Place>,
         limit: usize,
     ) -> Result<Vec<HistoryEntry>, StoreError> {
-        let (query, after) = (query.clone(), after.cloned());
-        self.read_as(viewer, move |conn: &mut Conn| load(query.page(after.as_ref(), limit), conn)).await
+        Ok(self.history_page(viewer, query, after, limit).await?.entries)
     }
 
     /// How many calls the list has, over all its pages. Costs as much as reading it whole: to be asked only when wanted.
@@ -341,7 +298,7 @@ impl Store {
     ) -> Result<Vec<String>, StoreError> {
         let (query, after) = (query.clone(), after.cloned());
         let explain = move |conn: &mut Conn| {
-            let sql = if counted { query.count() } else { query.page(after.as_ref(), limit) };
+            let sql = if counted { query.count() } else { query.page(after.as_ref(), limit, MOST_LOOKED_AT) };
             sql.explain(conn)
         };
         self.read_as(viewer, explain).await

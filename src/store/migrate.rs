@@ -3,15 +3,17 @@
 //! Migrations are embedded, and only ever expand; what they replace is removed a version later. On PostgreSQL they may
 //! run as a role of their own, which owns the tables; the role that serves is then granted what it needs, and no more.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use diesel::{
     SqliteConnection,
+    backend::Backend,
     connection::SimpleConnection,
-    migration::{MigrationSource, MigrationVersion},
+    migration::{Migration, MigrationSource, MigrationVersion},
     pg::Pg,
     prelude::*,
     sql_types::{BigInt, Bool, Text},
+    sqlite::Sqlite,
 };
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use tokio::sync::oneshot;
@@ -19,6 +21,7 @@ use tokio::sync::oneshot;
 use super::{
     connection::{Conn, Purpose, Target},
     error::{Fault, StoreError},
+    on_a_thread,
     postgres::PgConn,
 };
 use crate::{clock, secret::Secret};
@@ -58,6 +61,16 @@ pub async fn migrate(url: &Secret, owner: Option<&Secret>) -> Result<Vec<String>
     let started = std::thread::Builder::new().name("store-migrate".into()).spawn(work);
     started.map_err(|_| StoreError::Setup("no thread can be started".into()))?;
     done.await.unwrap_or(Err(StoreError::Unavailable { unknown_outcome: true }))
+}
+
+/// Whether all migrations that this program knows are applied; others may be too, by a newer one. An error: not known.
+pub async fn is_migrated(url: &Secret) -> Result<bool, StoreError> {
+    let target = Target::parse(url)?;
+    on_a_thread(move || {
+        let unreachable = |why| StoreError::Setup(format!("the database cannot be reached: {why}"));
+        is_current(&mut target.connect(Purpose::Machinery).map_err(unreachable)?)
+    })
+    .await
 }
 
 fn applied(versions: Vec<MigrationVersion<'_>>) -> Vec<String> {
@@ -150,21 +163,14 @@ fn asked(conn: &mut PgConn, sql: &str) -> Result<bool, StoreError> {
 
 /// Not diesel's own look, which makes its table first: not every role may.
 fn is_current_in_postgres(conn: &mut PgConn) -> Result<bool, StoreError> {
-    #[derive(QueryableByName)]
-    struct Applied {
-        #[diesel(sql_type = Text)]
-        version: String,
-    }
     // Not there, or not granted, which takes a migration too.
     let readable = "coalesce(has_table_privilege(to_regclass('__diesel_schema_migrations'), 'SELECT'), false)";
     if !asked(conn, &format!("SELECT {readable} AS yes"))? {
         return Ok(false);
     }
     let look = diesel::sql_query("SELECT version::text AS version FROM __diesel_schema_migrations");
-    let applied: Vec<Applied> = look.load(conn).map_err(fault)?;
-    let known = MigrationSource::<Pg>::migrations(&POSTGRES).map_err(failed)?;
-    let is_applied = |known: &str| applied.iter().any(|applied| applied.version == known);
-    Ok(known.iter().all(|migration| is_applied(&migration.name().version().to_string())))
+    let applied = look.load(conn).map_err(fault)?;
+    has_all(MigrationSource::<Pg>::migrations(&POSTGRES), applied)
 }
 
 /// Whether row-level security holds for this session's role: not for superusers, nor roles with BYPASSRLS.
@@ -205,10 +211,35 @@ impl From<diesel::result::Error> for Migrating {
     }
 }
 
-/// Whether all migrations that this program knows are applied.
+/// Whether all migrations that this program knows are applied. Only reads, unlike diesel's own question, which makes its
+/// table first: who asks may have no right to make tables.
 pub(super) fn is_current(conn: &mut Conn) -> Result<bool, StoreError> {
     match conn {
         Conn::Pg(conn) => is_current_in_postgres(conn),
-        Conn::Sqlite(conn) => conn.has_pending_migration(SQLITE).map(|pending| !pending).map_err(failed),
+        Conn::Sqlite(conn) => is_current_in_sqlite(conn),
     }
+}
+
+#[derive(QueryableByName)]
+struct Applied {
+    #[diesel(sql_type = Text)]
+    version: String,
+}
+
+fn is_current_in_sqlite(conn: &mut SqliteConnection) -> Result<bool, StoreError> {
+    let there = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = '__diesel_schema_migrations') AS yes";
+    if !diesel::sql_query(there).get_result::<Answer>(conn).map_err(fault)?.yes {
+        return Ok(false);
+    }
+    let look = diesel::sql_query("SELECT version FROM __diesel_schema_migrations");
+    let applied = look.load(conn).map_err(fault)?;
+    has_all(MigrationSource::<Sqlite>::migrations(&SQLITE), applied)
+}
+
+fn has_all<DB: Backend>(
+    known: diesel::migration::Result<Vec<Box<dyn Migration<DB>>>>,
+    applied: Vec<Applied>,
+) -> Result<bool, StoreError> {
+    let applied: HashSet<String> = applied.into_iter().map(|row| row.version).collect();
+    Ok(known.map_err(failed)?.iter().all(|migration| applied.contains(&migration.name().version().to_string())))
 }

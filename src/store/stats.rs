@@ -9,6 +9,7 @@ use super::{
     Store, Viewer,
     connection::{Conn, with_conn},
     error::StoreError,
+    history_sql::STILL_THEIRS,
     statement::Statement,
     types::unsigned,
 };
@@ -59,7 +60,7 @@ fn tally(user: &UserId, since: Timestamp, until: Timestamp) -> Statement {
             " JOIN calls c ON c.id = p.call_id",
         );
     let sql = sql.sql(" WHERE p.user_id = ").text(user.as_str()).sql(" AND p.invited_at >= ").time(since);
-    sql.sql(" AND p.invited_at < ").time(until).sql(" GROUP BY 1, 2")
+    sql.sql(" AND p.invited_at < ").time(until).sql(STILL_THEIRS).sql(" GROUP BY 1, 2")
 }
 
 impl Store {

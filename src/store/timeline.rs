@@ -14,6 +14,7 @@ use super::{
     Store, Viewer,
     connection::{Conn, with_conn},
     error::{Fault, StoreError},
+    history_sql::STILL_THEIRS,
     schema::participants,
     statement::Statement,
     types::{StoredTime, signed, sql::DbTime, unsigned},
@@ -85,6 +86,25 @@ fn told(payload: &str) -> Told {
 }
 
 impl Store {
+    /// Whether the user may look back at the call: who has, or had, a part in it. Who was only rung as one of its group
+    /// may not when they belong to the group no more.
+    pub async fn may_look_back(&self, call: &CallId, user: &UserId) -> Result<bool, StoreError> {
+        #[derive(QueryableByName)]
+        struct Found {
+            #[diesel(sql_type = Text)]
+            #[allow(dead_code, reason = "that there is a row is what counts")]
+            call_id: String,
+        }
+        let (call, user) = (call.clone(), user.clone());
+        let look = move |conn: &mut Conn| {
+            let sql = Statement::new("SELECT p.call_id FROM participants p WHERE p.call_id = ").text(call.as_str());
+            let sql = sql.sql(" AND p.user_id = ").text(user.as_str()).sql(STILL_THEIRS);
+            let found: Option<Found> = with_conn!(conn, |c| sql.get_result(c).optional()?);
+            Ok(found.is_some())
+        };
+        self.read(look).await
+    }
+
     /// Whether the user has, or had, a part in the call.
     pub async fn is_participant(&self, call: &CallId, user: &UserId) -> Result<bool, StoreError> {
         let viewer = Viewer::from(user);

@@ -384,6 +384,21 @@ test("the call object follows lobby, kick, lock and transfer", () => {
   assert.equal(status("alice"), "left");
 });
 
+test("the call object follows the way to the media server and the recording", () => {
+  const call = { mode: "p2p", participants: [] };
+  applyEvent(call, "call:escalating", { cause: "requested", by: "bob", media: { token: "t" } });
+  assert.deepEqual([call.mode, call.escalating.by, JSON.stringify(call).includes("token")], ["p2p", "bob", false]);
+  applyEvent(call, "call:escalation_aborted", { reason: "not_connected" });
+  assert.deepEqual([call.mode, call.escalating], ["p2p", undefined]);
+  applyEvent(call, "call:escalating", { cause: "requested", by: "bob" });
+  applyEvent(call, "call:escalated", {});
+  assert.deepEqual([call.mode, call.escalating], ["sfu", undefined]);
+  for (const [event, status] of [["recording:started", "starting"], ["recording:stopped", "processing"], ["recording:ready", "ready"]]) {
+    applyEvent(call, event, { recordingId: "r1" });
+    assert.deepEqual(call.recording, { recordingId: "r1", status });
+  }
+});
+
 test("a call the node no longer knows ends here", async () => {
   const { client, socket } = await connected({}, { activeCalls: [call()] });
   const ended = [];

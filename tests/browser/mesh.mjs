@@ -15,13 +15,13 @@ await scenario("mesh", async (stage) => {
       const pair = { sides, counts: {}, lose, meshes: {} };
       const relay = (from, data) => {
         pair.counts[data.type] = (pair.counts[data.type] ?? 0) + 1;
-        if (pair.lose(data.type, from)) return;
+        if (pair.lose(data.type, from, data.payload)) return;
         setTimeout(() => {
           for (const listener of sides[data.to].signal) listener({ callId: "c1", from, type: data.type, payload: JSON.parse(JSON.stringify(data.payload)) });
         }, 20);
       };
       for (const user of ["ann", "ben"]) sides[user] = { signal: new Set(), renegotiate: new Set() };
-      pair.join = async (user) => {
+      pair.join = async (user, policy) => {
         const client = {
           state: "connected",
           on(event, listener) {
@@ -34,7 +34,7 @@ await scenario("mesh", async (stage) => {
         const mesh = new PeerMesh({ client, callId: "c1", selfId: user });
         mesh.setTrack("audio", stream.getAudioTracks()[0]);
         mesh.setTrack("video", stream.getVideoTracks()[0]);
-        mesh.start([]);
+        mesh.start([], policy);
         pair.meshes[user] = mesh;
         return mesh;
       };
@@ -114,7 +114,19 @@ await scenario("mesh", async (stage) => {
     })()`));
   }
 
-  await check("media flow on while the owner changes: nothing is negotiated", async () => {
+  await check("relays only: no address is shown to the other side", async () => {
+    const pair = globalThis.makePair();
+    const seen = [];
+    pair.lose = (type, from, payload) => { if (from === "ann") seen.push(payload?.sdp ?? payload?.candidate ?? ""); return false; };
+    await pair.join("ann", "relay");
+    await pair.join("ben");
+    pair.meshes.ann.connect("ben");
+    await new Promise((resolve) => setTimeout(resolve, 3_000));
+    if (seen.length === 0 || seen.some((text) => /candidate:|c=IN IP4 (?!0\.0\.0\.0)/.test(text))) throw new Error("an address was shown");
+    pair.close();
+  });
+
+  await check("media flow on while the owner or the servers change: nothing is negotiated", async () => {
     const pair = globalThis.makePair();
     await pair.join("ann");
     await pair.join("ben");
@@ -123,6 +135,7 @@ await scenario("mesh", async (stage) => {
     const { offer } = pair.counts;
     pair.meshes.ann.renegotiate();
     pair.meshes.ben.renegotiate();
+    pair.meshes.ann.refresh([{ urls: "stun:127.0.0.1:9" }]); // Fresh servers change nothing that works.
     const after = await pair.flows(20_000);
     if (pair.counts.offer !== offer || after[0].pcId !== before[0].pcId) throw new Error("it negotiated");
     pair.close();

@@ -97,7 +97,9 @@ await scenario("room", async (stage) => {
   }
   await cid.page.reload();
   await makeCall(cid);
-  await start(cid, media("cid"));
+  // The token of the reply has run out on the way: a fresh one is asked for.
+  await start(cid, { ...media("cid"), token: "stale", expiresAt: new Date(Date.now() - 1_000).toISOString() });
+  await cid.until("cid has asked for a token", () => asked.get("cid") === 1);
   for (const tab of [ann, ben]) await tab.page.evaluate(() => globalThis.call.connect("cid"));
   for (const tab of [ann, ben, cid]) await goes(tab, "sfu", 2, 5);
 

@@ -162,7 +162,8 @@ class Tab {
     this.user = user;
     this.page = page;
     page.on("console", (message) => {
-      this.log.push(`[${message.type()}] ${message.text()}`);
+      // The browser names the address of a socket that failed, and LiveKit's has its token in it.
+      this.log.push(`[${message.type()}] ${message.text().replaceAll(/\?\S*access_token\S*/g, "?…")}`);
       if (/Content Security Policy/i.test(message.text())) this.errors.push(message.text());
     });
     page.on("pageerror", (error) => this.errors.push(String(error.stack ?? error)));
@@ -200,6 +201,47 @@ class Tab {
       return stats.length === peers && stats.every((peer) => peer.connectionState === "connected") ? stats : null;
     });
     return this.stats();
+  }
+
+  /** Waits until so many others are connected, all of them `p2p` or `sfu`, and each has sent a picture. */
+  async by(via, people) {
+    await this.until(`${this.user} has ${people} by ${via}`, async () => {
+      const stats = await this.stats();
+      return stats.length === people && stats.every((one) => one.via === via && one.connectionState === "connected" && one.framesDecoded > 3);
+    });
+  }
+
+  /** How the call's media go: `p2p`, `escalating` or `sfu`. */
+  mode() { return this.page.evaluate(() => globalThis.carillon.session?.transport.mode); }
+
+  /** Waits until no peer connection is left. */
+  async hasLetGo() {
+    await this.until(`${this.user} has let go of the peer connections`, () => this.page.evaluate(() => globalThis.carillon.session.transport.mesh.peers.size === 0));
+  }
+
+  async fetchedNothingOf(part) {
+    const found = await this.page.evaluate((wanted) => performance.getEntriesByType("resource").map((one) => one.name).filter((name) => name.includes(wanted)), part);
+    if (found.length > 0) throw new Error(`${this.user} has fetched ${found.join()}`);
+  }
+
+  /** Sends a command about the call on this page. */
+  command(name, data = {}) {
+    return this.page.evaluate(([command, more]) => {
+      const { client, session } = globalThis.carillon;
+      return client.request(command, { callId: session.callId, ...more });
+    }, [name, data]);
+  }
+
+  /** Begins to listen for an event; `heard` waits for it. */
+  hears(event) {
+    return this.page.evaluate((name) => {
+      globalThis.heardEvents ??= new Set();
+      globalThis.carillon.client.on(name, () => globalThis.heardEvents.add(name));
+    }, event);
+  }
+
+  async heard(event, timeout = STEP_TIMEOUT_MS) {
+    await this.until(`${this.user} hears ${event}`, () => this.page.evaluate((name) => globalThis.heardEvents.has(name), event), timeout);
   }
 
   /** Waits until the pictures of all others move on by some frames. */

@@ -6,10 +6,11 @@ use std::{
 };
 
 /// Every setting that outside programs rely on, besides OpenTelemetry's own.
-const SETTINGS: [&str; 36] = [
+const SETTINGS: [&str; 37] = [
     "CARILLON_LISTEN",
     "DATABASE_URL",
     "CARILLON_MIGRATION_DATABASE_URL",
+    "CARILLON_MIGRATE",
     "REDIS_URL",
     "CARILLON_CLUSTER",
     "CARILLON_JWT_SECRET",

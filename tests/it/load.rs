@@ -65,7 +65,7 @@ async fn calls_that_nobody_takes_are_errors_with_a_code_and_the_load_fails() {
 const LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// The load in the mode `hold` against these nodes, as a process that goes on while the test does something to them.
-struct Holding {
+pub struct Holding {
     child: std::process::Child,
     said: std::io::Lines<std::io::BufReader<std::process::ChildStderr>>,
 }
@@ -74,8 +74,12 @@ impl Holding {
     /// Waits until the calls are set up.
     fn start(cluster: &TestCluster, arguments: &[&str]) -> Self {
         let targets: Vec<String> = (0..cluster.size()).map(|number| cluster.node(number).ws_url()).collect();
-        let targets = targets.join(",");
-        let mut all = vec!["load", "--mode", "hold", "--json", "--target", &targets, "--duration", "10m"];
+        Self::at(&targets.join(","), cluster, arguments)
+    }
+
+    /// The same with addresses of one's own, such as that of a balancer.
+    pub fn at(targets: &str, cluster: &TestCluster, arguments: &[&str]) -> Self {
+        let mut all = vec!["load", "--mode", "hold", "--json", "--target", targets, "--duration", "10m"];
         all.extend(arguments);
         let secret = ("CARILLON_JWT_SECRET".to_owned(), cluster.realm().jwt_secret.clone());
         let mut child = command(&all, &[secret]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -103,13 +107,13 @@ impl Holding {
         assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
     }
 
-    fn next_phase(&mut self) {
+    pub fn next_phase(&mut self) {
         self.signal(libc::SIGUSR1);
         self.wait_for("phase");
     }
 
     /// Lets it end its calls; its exit code and its report.
-    fn end(mut self) -> (Option<i32>, Value) {
+    pub fn end(mut self) -> (Option<i32>, Value) {
         self.signal(libc::SIGINT);
         let mut report = String::new();
         self.child.stdout.take().unwrap().read_to_string(&mut report).unwrap();
@@ -125,7 +129,7 @@ impl Drop for Holding {
     }
 }
 
-async fn wait_until(what: &str, reached: impl Fn() -> bool) {
+pub async fn wait_until(what: &str, reached: impl Fn() -> bool) {
     let begun = std::time::Instant::now();
     while !reached() {
         assert!(begun.elapsed() < LIMIT, "{what}: not within {LIMIT:?}");

@@ -14,13 +14,16 @@
 #![allow(unsafe_code, reason = "signals to child processes, and what becomes of them with us")]
 
 mod authorization;
+mod balancer;
 mod browser;
 mod bus;
 mod calls_one_node;
 mod calls_two_nodes;
 mod config;
 mod degraded;
+mod deployment;
 mod drain;
+mod escalation;
 mod faults;
 mod fixtures;
 mod gateway;

@@ -11,8 +11,8 @@ import { incomingView } from "./incoming.js";
 import { Phone } from "./phone.js";
 import { recentsView } from "./recents.js";
 import { Ringtone } from "./ringtone.js";
-import { OUTCOMES, statusText } from "./session.js";
 import { signInView } from "./signin.js";
+import { OUTCOMES, statusText } from "./words.js";
 
 const TOKEN_KEY = "carillon.token";
 // Long enough to read how the call ended, and to press "Call again".

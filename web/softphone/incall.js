@@ -3,8 +3,8 @@
 
 import { avatar, duration, h, icon, names } from "./dom.js";
 import { userIdsIn } from "./dialer.js";
-import { OUTCOMES, statusText } from "./session.js";
 import { Tiles } from "./tiles.js";
+import { OUTCOMES, statusText } from "./words.js";
 
 export function inCallView({ onDismiss, onCallAgain, onNotice }) {
   let session = null;
@@ -14,7 +14,7 @@ export function inCallView({ onDismiss, onCallAgain, onNotice }) {
   const timer = h("span", { class: "call-timer", role: "timer", "data-testid": "call-timer" });
   const pcState = h("span", { class: "pc-state", "data-testid": "pc-state" });
   const notice = h("p", { class: "call-notice", role: "alert", "data-testid": "call-notice", hidden: true });
-  const recording = h("span", { class: "recording", role: "status", "data-testid": "recording", hidden: true }, "Recording");
+  const recording = h("span", { class: "recording", role: "status", "data-testid": "recording" });
   const hero = h("div", { class: "hero" });
   const tiles = new Tiles({ onNotice });
 
@@ -124,7 +124,9 @@ export function inCallView({ onDismiss, onCallAgain, onNotice }) {
       record.hidden = !offers.record;
       escalate.hidden = !offers.escalate;
       escalate.disabled = session.transport.mode !== "p2p";
-      recording.hidden = !session.isRecorded || phase === "ended";
+      // A text that comes is read out; one that is only uncovered may not be.
+      const mark = session.isRecorded && phase !== "ended" ? "Recording" : "";
+      if (recording.textContent !== mark) recording.textContent = mark;
       add.hidden = phase !== "active";
       controls.hidden = phase === "ended";
       after.hidden = phase !== "ended";

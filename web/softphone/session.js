@@ -6,6 +6,7 @@
 import { isFinal, isGone, newId } from "../carillon-client.js";
 import { CallMedia } from "../call-media.js";
 import { LocalMedia } from "./media.js";
+import { WORDS } from "./words.js";
 
 // Somebody in the call with no connection to us: whoever was there first should have offered. Longer is silence.
 const LOOK_FOR_MISSING_MS = 4_000;
@@ -324,7 +325,7 @@ export class CallSession {
     }
     if (call.status === "connecting" && this.phase === "outgoing") this.phase = "connecting";
     if (call.status === "active") this.#activate();
-    this.transport.follow(call);
+    if (this.call) this.transport.follow(this.call);
     this.#changed();
   }
 
@@ -378,37 +379,8 @@ export class CallSession {
   #changed() { this.#onChange(this); }
 }
 
-const WORDS = { audio: "microphone", camera: "camera", screen: "screen" };
-
 function outcomeOf({ reason, status }, session) {
   if (session.startedAt !== null && reason !== "media_failed" && reason !== "error") return "completed";
   if (["declined", "busy", "unreachable", "no_answer", "cancelled", "completed"].includes(reason)) return reason;
   return status === "missed" ? "no_answer" : "failed";
 }
-
-/** What the line under the name says. */
-export function statusText(session) {
-  if (session.phase === "ended") return OUTCOMES[session.outcome];
-  if (session.phase === "outgoing") {
-    const states = [...session.rings.values()];
-    if (states.includes("ringing")) return "Ringing…";
-    if (states.length > 0 && states.every((state) => state === "unreachable")) return "No device reachable yet…";
-    return "Calling…";
-  }
-  const media = session.mediaState;
-  if (media === "connected") return "Connected";
-  if (session.isGroup && session.others.length === 0) return "Waiting for others…";
-  return media === "reconnecting" ? "Reconnecting…" : "Connecting…";
-}
-
-export const OUTCOMES = {
-  completed: "Call ended",
-  declined: "Declined",
-  busy: "Busy",
-  no_answer: "No answer",
-  unreachable: "Unreachable",
-  cancelled: "Cancelled",
-  elsewhere: "Answered on another device",
-  missed: "Missed call",
-  failed: "Call failed",
-};

@@ -10,7 +10,8 @@ export class Tiles {
   #screens = new Map();
   #session = null;
   #selfVideo = h("video", { autoplay: true, playsinline: true, "aria-label": "Your own picture" });
-  #self = h("div", { class: "self", "data-testid": "self-view" }, this.#selfVideo);
+  #selfName = h("div", { class: "tile-foot" }, "You");
+  #self = h("div", { class: "self", "data-testid": "self-view" }, this.#selfVideo, this.#selfName);
   // A picture that is shown small need not be sent large.
   #sizes = new ResizeObserver((entries) => {
     for (const { target, contentRect } of entries) this.#people.get(target.dataset.user)?.resize(contentRect, this.#session);
@@ -96,6 +97,7 @@ export class Tiles {
     const track = media.screen ?? media.camera;
     this.#self.hidden = track === null;
     this.#self.dataset.inGrid = String(isGroup);
+    this.#selfName.hidden = !isGroup;
     this.#self.dataset.mirror = String(!media.sharing);
     this.#self.dataset.user = selfId;
     if (this.#selfVideo.srcObject?.getVideoTracks()[0] !== (track ?? undefined)) {

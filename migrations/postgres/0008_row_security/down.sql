@@ -10,4 +10,4 @@ BEGIN
     END LOOP;
 END $$;
 DROP PROCEDURE carillon_protect;
-DROP FUNCTION carillon_sees_call, carillon_reads_all, carillon_is_node, carillon_user;
+DROP FUNCTION carillon_sees_call(text), carillon_sees_call(text, text), carillon_reads_all, carillon_is_node, carillon_user;

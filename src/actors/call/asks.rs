@@ -40,8 +40,12 @@ impl CallActor {
             let _ = request.reply.send(Ok(self.call_answer()));
             return;
         };
+        let stranger = self.call.participant(&caller.user).is_none() && !matches!(request.ask, Ask::Notice(_));
+        if stranger && found.membership.is_none() {
+            return self.look_up_stranger(caller.user, request, found, ctx);
+        }
         if let Ask::Keyed { key, .. } = &request.ask
-            && !found.unheard
+            && !(found.unheard || stranger && found.membership == Some(Membership::Outside))
         {
             let key = *key;
             return self.look_up_key(key, request, found, ctx);

@@ -21,7 +21,7 @@ use crate::{
         By, Call, Command, GroupId, Membership, Rejection, UserId,
         call::{admin_may, is_absent, is_guest},
     },
-    store::MemberRole,
+    store::{MemberRole, Standing},
 };
 
 /// Whose membership, and role in the group, must be known before the question is answered; nobody's, if the call has no
@@ -112,6 +112,38 @@ impl CallActor {
         }));
     }
 
+    /// Looks how somebody who has no part in the call stands to it. That costs as much as to find that there is no such
+    /// call, also where no look is needed: what one may not see answers as what is not there, in the same time.
+    pub(super) fn look_up_stranger(
+        &mut self,
+        user: UserId,
+        request: Request,
+        found: LookedUp,
+        ctx: &mut Context<Self>,
+    ) {
+        // Of a group's call they may be a member, and what they ask next must wait for this. Nobody else's does.
+        let in_turn = self.call.group.is_some();
+        self.busy |= in_turn;
+        let (store, call) = (self.node.store.clone(), self.call.id.clone());
+        let lookup = async move { store.standing(&call, &user).await };
+        ctx.spawn(lookup.into_actor(self).map(move |standing, actor, ctx| {
+            if in_turn {
+                actor.busy = false;
+            }
+            match standing {
+                Ok(Standing { role, .. }) => {
+                    let membership = role.map_or(Membership::Outside, of_role);
+                    let job = Job::Ask(request, LookedUp { membership: Some(membership), ..found });
+                    if in_turn { actor.jobs.push_front(job) } else { actor.jobs.push_back(job) }
+                }
+                Err(error) => {
+                    let _ = request.reply.send(Err(error.into()));
+                }
+            }
+            actor.pump(ctx);
+        }));
+    }
+
     /// What somebody who was taken out of the call was sent up to then, if they ask for what they missed of it: that they
     /// are out may be what was lost on its way. `None`: they have had it all, or it cannot be told without the rest.
     pub(super) fn last_words(&self, user: &UserId, ask: &Ask) -> Option<Answer> {
@@ -188,10 +220,13 @@ impl CallActor {
 }
 
 fn membership_of(user: &UserId, roles: &[(UserId, MemberRole)]) -> Membership {
-    match roles.iter().find(|(member, _)| member == user) {
-        Some((_, MemberRole::Admin)) => Membership::Admin,
-        Some((_, MemberRole::Member)) => Membership::Member,
-        None => Membership::Outside,
+    roles.iter().find(|(member, _)| member == user).map_or(Membership::Outside, |(_, role)| of_role(*role))
+}
+
+fn of_role(role: MemberRole) -> Membership {
+    match role {
+        MemberRole::Admin => Membership::Admin,
+        MemberRole::Member => Membership::Member,
     }
 }
 

@@ -151,6 +151,7 @@ impl CallActor {
                 self.jobs.push_back(Job::Signal(request));
                 return;
             }
+            Err(Rejection::NotFound) => return self.node.refuse_signal(request),
             Err(rejection) => return self.node.settle(&request.receipt, Err(rejection.into())),
         };
         for target in &targets {

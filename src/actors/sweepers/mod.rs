@@ -14,6 +14,7 @@ mod expired_recordings;
 mod left_behind;
 mod local;
 mod max_duration;
+mod old_audit;
 mod orphan_rooms;
 mod run;
 mod runner;
@@ -61,7 +62,7 @@ trait Sweeper {
 }
 
 /// Every sweeper there is.
-pub const NAMES: [&str; 8] = [
+pub const NAMES: [&str; 9] = [
     stale_ringing::NAME,
     stale_connecting::NAME,
     max_duration::NAME,
@@ -70,6 +71,7 @@ pub const NAMES: [&str; 8] = [
     stuck_recordings::NAME,
     expired_recordings::NAME,
     takeover::NAME,
+    old_audit::NAME,
 ];
 
 fn all() -> [&'static dyn Sweeper; NAMES.len()] {
@@ -82,6 +84,7 @@ fn all() -> [&'static dyn Sweeper; NAMES.len()] {
         &stuck_recordings::StuckRecordings,
         &expired_recordings::ExpiredRecordings,
         &takeover::Takeover,
+        &old_audit::OldAudit,
     ]
 }
 

@@ -115,7 +115,7 @@ fn aborted(reason: AbortReason, now: Timestamp) -> Event {
 /// What the deadline of the move leads to: who has lost their connection is not waited for any longer, and finds the
 /// call on the media server when they are back.
 pub(super) fn due(call: &Call, now: Timestamp) -> Vec<Event> {
-    if !call.escalation.as_ref().is_some_and(|escalation| escalation.deadline <= now) {
+    if call.escalation.as_ref().is_none_or(|escalation| escalation.deadline > now) {
         return Vec::new();
     }
     let mut here = call.engaged().filter(|p| p.in_room || p.status != ParticipantStatus::Reconnecting).peekable();

@@ -48,7 +48,7 @@ const fn only(event: &'static str, takes_key: bool, read: fn(Data<'_>) -> Result
 }
 
 /// All commands; what comes most often stands first.
-static COMMANDS: &[Spec] = &[
+pub static COMMANDS: &[Spec] = &[
     act("call:signal", "signal", signal),
     only("call:start", true, start),
     act("call:ringing", "ringing", |data| data.plain(Command::Ringing, ReplyShape::Empty)),

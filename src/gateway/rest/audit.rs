@@ -4,7 +4,10 @@ use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::service::{Paging, Service, page};
+use super::{
+    privileged::Read,
+    service::{Paging, Service, page},
+};
 use crate::{
     domain::Timestamp,
     gateway::Gateway,
@@ -88,6 +91,7 @@ async fn list(
         return Err(Refusal::invalid("a filter must not hold NUL"));
     }
     let filter = AuditFilter { actor, action, since, until, before };
+    service.reads(&gateway, Read::Audit, "log").await?;
     let found = gateway.node.store.audit_entries(&filter, limit + 1).await?;
     let (entries, next_cursor) = page(found, limit, |entry| entry.id.to_string());
     Ok(service.json(StatusCode::OK, &Entries { entries: entries.into_iter().map(Entry::from).collect(), next_cursor }))

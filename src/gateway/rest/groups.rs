@@ -6,7 +6,10 @@
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
 use serde::{Deserialize, Serialize};
 
-use super::service::{Paging, Service, body, page, text};
+use super::{
+    privileged::Read,
+    service::{Paging, Service, body, page, text},
+};
 use crate::{
     domain::{GroupId, Opaque, Timestamp, UserId},
     gateway::{Gateway, protocol::MAX_METADATA_BYTES},
@@ -175,6 +178,7 @@ async fn list_members(
     let group_id = group_id(&path)?;
     let store = &gateway.node.store;
     store.get_group(&group_id).await?.ok_or_else(no_such_group)?;
+    service.reads(&gateway, Read::Members, group_id.as_str()).await?;
     let found = store.members_after(&group_id, after.as_ref(), limit + 1).await?;
     let (members, next_cursor) = page(found, limit, |member| member.user.as_str().to_owned());
     let answer = |GroupMember { user, role, added_at }| MemberAnswer {

@@ -6,12 +6,17 @@
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use serde::Serialize;
 
-use super::{calls::reader, cursor, params::Params};
+use super::{
+    calls::reader,
+    cursor,
+    params::Params,
+    privileged::{self, Read},
+};
 use crate::{
     clock,
     domain::{CallId, CallStatus, GroupId, Rejection, Timestamp, UserId},
     gateway::{Gateway, auth::Claims},
-    store::{Direction, HistoryEntry, HistoryOf, HistoryParticipant, HistoryQuery, TimelineEvent, Viewer},
+    store::{Direction, HistoryEntry, HistoryOf, HistoryPage, HistoryParticipant, HistoryQuery, TimelineEvent, Viewer},
     wire::Refusal,
 };
 
@@ -151,24 +156,26 @@ fn query(params: &Params, user: &UserId) -> Result<HistoryQuery, Refusal> {
 }
 
 async fn list(http: HttpRequest, gateway: web::Data<Gateway>) -> Result<HttpResponse, Refusal> {
-    let Claims { user, admin, .. } = reader(&http, &gateway).await?;
+    let claims = reader(&http, &gateway).await?;
+    let user = claims.user.clone();
     let params = Params::of(&http)?;
     let query = query(&params, &user)?;
     let limit = params.number("limit", 1, MAX_LIMIT)?.unwrap_or(USUAL_LIMIT) as usize;
     let counted = params.flag("total")?.unwrap_or(false);
     let after = params.read("cursor", "one that an answer gave for this list", |text| cursor::read(text, &query.of))?;
     let store = &gateway.node.store;
-    let viewer = match &query.of {
-        HistoryOf::Group(_) if admin => Viewer::Admin,
-        HistoryOf::Group(group) if !store.is_member(group, &user).await? => return Err(Rejection::NotFound.into()),
-        _ => Viewer::from(&user),
-    };
-    // One more than wanted says whether there are more.
-    let mut entries = store.history(&viewer, &query, after.as_ref(), limit + 1).await?;
-    let more = entries.len() > limit;
-    entries.truncate(limit);
-    let last = entries.last().filter(|_| more);
-    let next_cursor = last.map(|entry| cursor::write(&entry.place, &query.of));
+    let mut viewer = Viewer::from(&user);
+    if let HistoryOf::Group(group) = &query.of
+        && !store.is_member(group, &user).await?
+    {
+        if !claims.admin {
+            return Err(Rejection::NotFound.into());
+        }
+        privileged::by_admin(&http, &gateway, claims, Read::GroupCalls, group.as_str()).await?;
+        viewer = Viewer::Admin;
+    }
+    let HistoryPage { entries, next } = store.history_page(&viewer, &query, after.as_ref(), limit).await?;
+    let next_cursor = next.map(|place| cursor::write(&place, &query.of));
     let total = if counted { Some(store.history_count(&viewer, &query).await?) } else { None };
     let now = clock::now();
     let calls = entries.iter().map(|entry| Entry::of(entry, &user, now)).collect();
@@ -183,14 +190,26 @@ async fn active(http: HttpRequest, gateway: web::Data<Gateway>) -> Result<HttpRe
     Ok(json(&Page { calls, next_cursor: None, total: None }))
 }
 
-/// For who had a part in the call, and for administrators: the call, and as whom it is read.
-pub(super) async fn readable(http: &HttpRequest, call: &str, gateway: &Gateway) -> Result<(CallId, Viewer), Refusal> {
-    let Claims { user, admin, .. } = reader(http, gateway).await?;
+/// A call that may be read back.
+pub(super) struct Readable {
+    pub call: CallId,
+    /// As whom it is read.
+    pub viewer: Viewer,
+    /// Who may read it only because they may read everything, and whether there is such a call is not known.
+    pub admin: Option<Claims>,
+}
+
+/// For who had a part in the call, and for administrators.
+pub(super) async fn readable(http: &HttpRequest, call: &str, gateway: &Gateway) -> Result<Readable, Refusal> {
+    let claims = reader(http, gateway).await?;
     let call = CallId::new(call).map_err(|error| Refusal::invalid(error.to_string()))?;
-    if gateway.node.store.is_participant(&call, &user).await? {
-        return Ok((call, Viewer::User(user)));
+    if gateway.node.store.may_look_back(&call, &claims.user).await? {
+        return Ok(Readable { call, viewer: Viewer::User(claims.user), admin: None });
     }
-    if admin { Ok((call, Viewer::Admin)) } else { Err(Rejection::NotFound.into()) }
+    if !claims.admin {
+        return Err(Rejection::NotFound.into());
+    }
+    Ok(Readable { call, viewer: Viewer::Admin, admin: Some(claims) })
 }
 
 #[derive(Serialize)]
@@ -249,13 +268,16 @@ async fn timeline(
         #[serde(skip_serializing_if = "Option::is_none")]
         next_after: Option<u64>,
     }
-    let (call, viewer) = readable(&http, &path, &gateway).await?;
+    let Readable { call, viewer, admin } = readable(&http, &path, &gateway).await?;
     let params = Params::of(&http)?;
     let after = params.number("after", 0, i64::MAX as u64)?.unwrap_or(0);
     let limit = params.number("limit", 1, MAX_EVENTS)?.unwrap_or(MAX_EVENTS) as usize;
     let mut events = gateway.node.store.timeline(&viewer, &call, after, limit + 1).await?;
-    if events.is_empty() && after == 0 && viewer == Viewer::Admin {
-        return Err(Rejection::NotFound.into());
+    if let Some(admin) = admin {
+        if events.is_empty() && after == 0 {
+            return Err(Rejection::NotFound.into());
+        }
+        privileged::by_admin(&http, &gateway, admin, Read::Timeline, call.as_str()).await?;
     }
     let more = events.len() > limit;
     events.truncate(limit);

@@ -5,7 +5,8 @@ use serde::Serialize;
 
 use super::{
     calls,
-    history::{json, readable},
+    history::{Readable, json, readable},
+    privileged::{self, Read},
 };
 use crate::{
     domain::{
@@ -13,7 +14,7 @@ use crate::{
         quality::{Score, rating, score_of_rating},
     },
     gateway::{Gateway, protocol::MAX_FRAME_BYTES},
-    store::{QualitySums, Spread, Viewer},
+    store::{QualitySums, Spread},
     wire::Refusal,
 };
 
@@ -94,11 +95,14 @@ impl<'a> OfParticipant<'a> {
 }
 
 async fn get(http: HttpRequest, path: web::Path<String>, gateway: web::Data<Gateway>) -> Result<HttpResponse, Refusal> {
-    let (call, viewer) = readable(&http, &path, &gateway).await?;
+    let Readable { call, viewer, admin } = readable(&http, &path, &gateway).await?;
     let store = &gateway.node.store;
     let sums = store.quality_of(&viewer, &call).await?;
-    if sums.is_empty() && viewer == Viewer::Admin && store.call_owner(&call).await?.is_none() {
-        return Err(crate::domain::Rejection::NotFound.into());
+    if let Some(admin) = admin {
+        if sums.is_empty() && store.call_owner(&call).await?.is_none() {
+            return Err(crate::domain::Rejection::NotFound.into());
+        }
+        privileged::by_admin(&http, &gateway, admin, Read::Quality, call.as_str()).await?;
     }
     let ratings: Vec<f64> = sums.iter().filter_map(rating_of).collect();
     let mean = (!ratings.is_empty()).then(|| ratings.iter().sum::<f64>() / ratings.len() as f64);

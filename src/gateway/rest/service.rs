@@ -7,6 +7,7 @@ use actix_web::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
+use super::privileged::{Read, on_record};
 use crate::{
     clock,
     gateway::{Gateway, address::ClientAddress, auth::bearer, limits::Kind, session::auth_refusal},
@@ -57,12 +58,12 @@ impl Service {
     }
 
     fn new(request: &HttpRequest, gateway: &Gateway, actor: Actor) -> Self {
-        let sent = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
-        let fits = |id: &&str| {
-            (1..=MAX_REQUEST_ID_CHARS).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
-        };
-        let request_id = sent.filter(fits).map_or_else(|| Uuid::now_v7().to_string(), str::to_owned);
-        Self { actor, request_id, node: gateway.node.id.as_str().to_owned() }
+        Self { actor, request_id: request_id(request), node: gateway.node.id.as_str().to_owned() }
+    }
+
+    /// Puts it on record that the asker reads what is other people's.
+    pub async fn reads(&self, gateway: &Gateway, read: Read, target: &str) -> Result<(), Refusal> {
+        on_record(gateway, &self.actor, &self.request_id, read, target).await
     }
 
     /// A privileged act of the asker.
@@ -82,6 +83,14 @@ impl Service {
     pub fn no_content(&self) -> HttpResponse {
         HttpResponse::NoContent().insert_header((REQUEST_ID, self.request_id.as_str())).finish()
     }
+}
+
+/// The id that the client gave the request, or a new one.
+pub fn request_id(request: &HttpRequest) -> String {
+    let sent = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    let fits =
+        |id: &&str| (1..=MAX_REQUEST_ID_CHARS).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
+    sent.filter(fits).map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
 }
 
 fn credentials(request: &HttpRequest) -> Option<&str> {

@@ -143,13 +143,16 @@ impl Session {
         let session = self.socket.id.clone();
         let node = self.gateway.node.id.clone();
         let ping_interval = self.gateway.ping_interval.as_secs();
+        let media_server = self.gateway.node.media.is_configured();
         let Attempt { user, device, id, .. } = attempt;
         let (user, device, id) = (user.clone(), device.clone(), id.clone());
         Box::new(move |calls| {
             let mut data = Writer::with_capacity(256);
             data.raw("{\"sessionId\":").value(&session).field("userId", &user).field("deviceId", &device);
             data.field("nodeId", &node).field("serverTime", &clock::now());
-            data.field("pingIntervalSecs", &ping_interval).raw(",\"activeCalls\":[");
+            data.field("pingIntervalSecs", &ping_interval)
+                .field("mediaServer", &media_server)
+                .raw(",\"activeCalls\":[");
             for (i, call) in calls.iter().enumerate() {
                 data.raw(if i > 0 { "," } else { "" }).raw(call.text());
             }

@@ -134,6 +134,51 @@ async fn of_a_group(on: On) {
     alice.must("call:leave", json!({"callId": again})).await;
 }
 
+/// Who was only rung as one of the group, and who took part, before and after they are taken out of it.
+async fn of_a_former_member(on: On) {
+    let cluster = on.cluster().start().await;
+    cluster.group("team", &["alice", "bob", "carol"]).await;
+    let alice = cluster.rest(0, "alice");
+    let begun = async |keys: Value| id_of(&alice.must("call:start", keys).await);
+    let rang = begun(json!({"groupId": "team"})).await;
+    cluster.rest(1, "carol").must("call:join", json!({"callId": rang})).await;
+    alice.must("call:end", json!({"callId": rang})).await;
+    let by_name = begun(json!({"groupId": "team", "ring": false})).await;
+    alice.must("call:invite", json!({"callId": by_name, "userIds": ["bob"]})).await;
+    alice.must("call:end", json!({"callId": by_name})).await;
+    let pair = begun(json!({"calleeIds": ["bob"]})).await;
+    alice.must("call:cancel", json!({"callId": pair})).await;
+    let (bob, carol) = (cluster.rest(1, "bob"), cluster.rest(0, "carol"));
+    assert_eq!(ids(&got(&bob, "/calls").await), [&*pair, &*by_name, &*rang]);
+    assert_eq!(ids(&got(&carol, "/calls").await), [&*rang]);
+    assert_eq!(got(&bob, "/calls/stats").await["total"], 3);
+    for who in ["bob", "carol"] {
+        let path = format!("/api/v1/groups/team/members/{who}");
+        assert_eq!(cluster.http(0).service("DELETE", &path, None).await.status, 204);
+    }
+    let list = got(&bob, "/calls?total=true").await;
+    assert_eq!((ids(&list), &list["total"]), (vec![pair.clone(), by_name.clone()], &json!(2)), "never came to it");
+    assert_eq!(ids(&got(&bob, "/calls?missed=true&with=alice").await), [&*pair, &*by_name]);
+    assert_eq!(got(&bob, "/calls/stats").await["total"], 2);
+    assert_eq!(ids(&got(&carol, "/calls").await), [&*rang], "who took part keeps it");
+    for (user, call, status) in [(&bob, &rang, 404), (&bob, &by_name, 200), (&carol, &rang, 200)] {
+        for what in ["timeline", "quality"] {
+            let answer = user.request("GET", &format!("/api/v1/calls/{call}/{what}"), None).await;
+            assert_eq!(answer.status, status, "{what} of {call}: {answer:?}");
+        }
+    }
+    let refused = bob.request("GET", "/api/v1/calls?groupId=team", None).await;
+    assert_eq!(refused.code(), "not_found");
+    // And back again.
+    cluster.group("team", &["bob"]).await;
+    assert_eq!(ids(&got(&bob, "/calls").await), [&*pair, &*by_name, &*rang]);
+}
+
+#[tokio::test]
+async fn who_left_a_group_keeps_the_calls_they_took_part_in_and_no_others_of_it() {
+    tokio::join!(of_a_former_member(On::Embedded), of_a_former_member(On::TwoNodes));
+}
+
 #[tokio::test]
 async fn a_user_reads_what_calls_they_had_on_one_node() {
     history(On::Embedded).await;

@@ -149,3 +149,45 @@ on_both! {
     active as active_calls_are_those_a_user_is_in_or_rung_for_in_sqlite, active_calls_are_those_a_user_is_in_or_rung_for_in_postgres;
     tallies as calls_are_counted_by_status_and_hour_in_sqlite, calls_are_counted_by_status_and_hour_in_postgres;
 }
+
+/// Reads the list page by page, each of which looks at a few rows only.
+async fn in_small_looks(store: &Store, query: &HistoryQuery, most: usize) -> (Vec<HistoryEntry>, usize, bool) {
+    let (mut read, mut pages, mut short) = (Vec::new(), 0, false);
+    let mut after: Option<Place> = None;
+    loop {
+        let page = store.history_page_within(&viewer(query), query, after.as_ref(), 10, most).await.unwrap();
+        pages += 1;
+        short |= page.entries.len() < 10 && page.next.is_some();
+        assert!(page.entries.len() <= 10);
+        read.extend(page.entries);
+        let Some(next) = page.next else { return (read, pages, short) };
+        assert!(after.is_none_or(|after| (next.at, &next.call) < (after.at, &after.call)), "a page goes on");
+        after = Some(next);
+    }
+}
+
+async fn bounded(backend: Backend) {
+    const MOST: usize = 50;
+    let store = backend.store().await;
+    seed(&backend, CALLS);
+    let rows = CALLS / 10;
+    for (name, list) in every_list(CALLS) {
+        let (read, pages, short) = in_small_looks(&store, &list, MOST).await;
+        let entries = whole(&store, &list).await;
+        assert_eq!(ids(&read), ids(&entries), "{name}: the same calls, each once");
+        assert!(pages <= 2 + entries.len() / 10 + rows / MOST, "{name}: {pages} pages");
+        if name == "heavy user, status failed" {
+            assert!(short && entries.len() < 10, "{name}: pages that are not full go on");
+        }
+    }
+}
+
+#[test]
+fn a_page_whose_filter_hardly_matches_stops_and_goes_on_later_in_postgres() {
+    run(bounded(Backend::postgres()));
+}
+
+#[test]
+fn a_page_whose_filter_hardly_matches_stops_and_goes_on_later_in_sqlite() {
+    run(bounded(Backend::sqlite()));
+}

@@ -79,9 +79,12 @@ pub fn middle(calls: usize) -> Place {
 fn scan(plan: &[String]) -> Option<&String> {
     plan.iter().enumerate().find_map(|(at, whole)| {
         let line = whole.trim_start_matches([' ', '-', '>']);
-        // SQLite says SCAN of whatever it reads whole; `g` is the page itself.
+        // SQLite says SCAN of whatever it reads whole; `g` is the page itself, and what a page with filters looks at
+        // stands before it as a co-routine.
+        let looked_at =
+            |name: &str| plan.iter().any(|line| line.trim_start().starts_with(&format!("CO-ROUTINE {name}")));
         let scans = line.starts_with("Seq Scan") || line.starts_with("Parallel Seq Scan");
-        let scans = scans || line.starts_with("SCAN ") && line != "SCAN g";
+        let scans = scans || line.strip_prefix("SCAN ").is_some_and(|name| name != "g" && !looked_at(name));
         // It skips from one value of a column to the next: through all of them.
         let scans = scans || line.contains("(ANY(");
         // What PostgreSQL walks without a condition it reads whole, index or not.

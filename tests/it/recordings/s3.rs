@@ -28,7 +28,8 @@ impl S3 {
     /// `VERSITYGW_PROGRAM`, or `versitygw` from PATH or from target/tools/bin. Without one the test says so and passes; with
     /// `CI=true` it fails.
     async fn start() -> Option<Self> {
-        let given = std::env::var_os("VERSITYGW_PROGRAM").map(PathBuf::from).filter(|path| !path.as_os_str().is_empty());
+        let given =
+            std::env::var_os("VERSITYGW_PROGRAM").map(PathBuf::from).filter(|path| !path.as_os_str().is_empty());
         let path = std::env::var_os("PATH").unwrap_or_default();
         let built = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/bin"));
         let mut places = std::env::split_paths(&path).chain([built]).map(|folder| folder.join("versitygw"));

@@ -11,8 +11,16 @@ const EXCEPTIONS: [(&str, &str); 1] =
     [("__diesel_schema_migrations", "names of migrations, read before anything else")];
 
 /// Tables that hold nothing but what anybody with an identity may see, or that no user reads.
-const NOT_FOR_USERS: [&str; 7] =
-    ["slots", "service_keys", "sweepers", "sweep_requests", "sweep_runs", "sweep_actions", "audit_log"];
+const NOT_FOR_USERS: [&str; 8] = [
+    "slots",
+    "service_keys",
+    "sweepers",
+    "sweep_requests",
+    "sweep_runs",
+    "sweep_actions",
+    "audit_log",
+    "livekit_events",
+];
 
 /// What is wrong with the tables.
 fn faults(backend: &Backend) -> Vec<String> {

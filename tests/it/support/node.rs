@@ -176,7 +176,8 @@ impl TestNode {
         self.log_lines().into_iter().filter(|line| field(line, "message") == Some(message)).collect()
     }
 
-    fn log_text(&self) -> String {
+    /// The whole log so far.
+    pub fn log_text(&self) -> String {
         std::fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 

@@ -43,12 +43,23 @@ pub struct Instance {
     folder: PathBuf,
     port: u16,
     account: Option<(u32, u32)>,
+    /// Counts every statement, for `pg_stat_statements`.
+    counting: bool,
     process: std::sync::Mutex<Option<Process>>,
 }
 
 impl Instance {
     /// A new server with an empty cluster of databases.
     pub fn start() -> Self {
+        Self::start_with(false)
+    }
+
+    /// The same with `pg_stat_statements` loaded.
+    pub fn start_counting() -> Self {
+        Self::start_with(true)
+    }
+
+    fn start_with(counting: bool) -> Self {
         let account = unprivileged_account();
         let folder = process::new_folder("postgres");
         if let Some((uid, gid)) = account {
@@ -62,7 +73,7 @@ impl Instance {
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
         // Somebody else may take the port between the choice and the start.
         for _ in 0..5 {
-            let instance = Self { folder: folder.clone(), port: free_port(), account, process: None.into() };
+            let instance = Self { folder: folder.clone(), port: free_port(), account, counting, process: None.into() };
             if instance.launch() {
                 instance.try_sql("postgres", guided(0)).expect("make the roles");
                 return instance;
@@ -86,7 +97,8 @@ impl Instance {
             "dynamic_shared_memory_type=mmap",
             "log_min_messages=warning",
         ];
-        for setting in settings {
+        let counting = self.counting.then_some("shared_preload_libraries=pg_stat_statements");
+        for setting in settings.into_iter().chain(counting) {
             command.args(["-c", setting]);
         }
         run_as(&mut command, self.account, &self.folder);

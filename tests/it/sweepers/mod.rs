@@ -26,22 +26,22 @@ const NO_TIMERS: (&str, &str) = ("FAILPOINTS", "call-arm-timer=return");
 
 /// What `carillon sweep` printed, and how it ended.
 #[derive(Debug)]
-pub(crate) struct Swept {
-    code: i32,
+pub struct Swept {
+    pub code: i32,
     /// The actions.
-    pub(crate) lines: Vec<String>,
-    pub(crate) summary: String,
+    pub lines: Vec<String>,
+    pub summary: String,
     errors: String,
 }
 
 impl Swept {
-    pub(crate) fn ended(&self, outcome: &str) -> bool {
+    pub fn ended(&self, outcome: &str) -> bool {
         self.summary.contains(&format!(": {outcome}"))
     }
 }
 
 /// `carillon sweep` beside the cluster.
-pub(crate) async fn carillon_sweep(cluster: &TestCluster, arguments: &[&str]) -> Swept {
+pub async fn carillon_sweep(cluster: &TestCluster, arguments: &[&str]) -> Swept {
     let arguments: Vec<&str> = std::iter::once("sweep").chain(arguments.iter().copied()).collect();
     let mut command = command(&arguments, cluster.settings());
     let output = tokio::task::spawn_blocking(move || command.output().expect("run carillon sweep")).await.unwrap();
