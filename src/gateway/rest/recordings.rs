@@ -133,7 +133,7 @@ impl<'a> Object<'a> {
 }
 
 fn absent() -> Refusal {
-    Rejection::NotFound.into()
+    Refusal::new(ErrorCode::NotFound, "there is no such recording")
 }
 
 /// Who asks about one recording.
