@@ -27,6 +27,8 @@ use crate::domain::{
 /// says so. Shorter, and that answer is never heard; as long as [`START_PATIENCE`], and a start could come after it was
 /// settled that it had not.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long it may take to end one: for an egress that it cannot find it looks for 3 s.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 const _: () = assert!(START_TIMEOUT.as_secs() < START_PATIENCE.as_secs());
 
 /// Why an egress was not started.
@@ -100,16 +102,17 @@ impl Media {
     }
 
     /// Ends an egress. One that has ended, or that LiveKit does not know, is ended.
+    ///
+    /// # Errors
+    /// It could not be asked, or did not say: it may run on.
     pub async fn stop_egress(&self, egress: &str) -> Result<(), MediaError> {
         let (client, egress) = (self.egress()?, egress.to_owned());
-        let stopped = self.livekit()?.request("stop_egress", TRIES, move |_: std::rc::Rc<RoomClient>| {
-            let (client, egress) = (client.clone(), egress.clone());
-            Box::pin(async move { client.stop_egress(&egress).await.map(drop) })
-        });
+        let stopped =
+            self.livekit()?.once("stop_egress", STOP_TIMEOUT, async move { client.stop_egress(&egress).await });
         match stopped.await {
-            // Where it stands is asked for anyway.
-            Err(MediaError::Refused(code)) if matches!(code.as_str(), "not_found" | "failed_precondition") => Ok(()),
-            outcome => outcome,
+            Ok(_) => Ok(()),
+            Err(Once::Said { code, .. }) if matches!(code.as_str(), "not_found" | "failed_precondition") => Ok(()),
+            Err(_) => Err(MediaError::Unavailable),
         }
     }
 

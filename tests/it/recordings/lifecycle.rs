@@ -7,7 +7,7 @@ use crate::support::{TestCluster, moves::assert_code};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recording_is_heard_of_by_all_followed_by_webhooks_and_ready_after_the_call() {
-    let studio = Studio::open(TestCluster::two_nodes()).await;
+    let Some(studio) = Studio::open(TestCluster::two_nodes()).await else { return };
     let (alice, bob, call) = studio.talk().await;
     assert_code(&bob.refused("recording:start", json!({"callId": call})).await, &["forbidden"]);
     assert_code(&bob.refused("recording:stop", json!({"callId": call})).await, &["forbidden"]);
@@ -64,7 +64,7 @@ async fn a_recording_is_heard_of_by_all_followed_by_webhooks_and_ready_after_the
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recording_that_fails_leaves_the_call_and_the_next_may_begin() {
-    let studio = Studio::open(TestCluster::embedded()).await;
+    let Some(studio) = Studio::open(TestCluster::embedded()).await else { return };
     let (alice, bob, call) = studio.talk().await;
     let recording = record(&alice, &call, json!({})).await;
     assert!(studio.tell(&call, &recording, "egress_ended", "EGRESS_FAILED").await.ok());
@@ -82,7 +82,7 @@ async fn a_recording_that_fails_leaves_the_call_and_the_next_may_begin() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_over_rest_with_the_same_codes() {
-    let studio = Studio::open(TestCluster::embedded()).await;
+    let Some(studio) = Studio::open(TestCluster::embedded()).await else { return };
     let (_alice, bob, call) = studio.talk().await;
     let path = format!("/api/v1/calls/{call}/recording");
     let none = studio.get("alice", &path).await;
@@ -121,7 +121,7 @@ async fn the_same_over_rest_with_the_same_codes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_with_a_key_is_carried_out_once() {
-    let studio = Studio::open(TestCluster::embedded()).await;
+    let Some(studio) = Studio::open(TestCluster::embedded()).await else { return };
     let (alice, _bob, call) = studio.talk().await;
     let first = alice.call_keyed("recording:start", Some("k1"), json!({"callId": call})).await.unwrap();
     alice.must("recording:stop", json!({"callId": call})).await;

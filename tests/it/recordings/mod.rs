@@ -15,13 +15,17 @@ use serde_json::{Value, json};
 use crate::{
     media_webhooks,
     support::{
-        TestClient, TestCluster, cluster::ClusterBuilder, http::Answer, livekit::API_KEY, moves::id_of, process,
+        TestClient, TestCluster,
+        cluster::ClusterBuilder,
+        http::Answer,
+        livekit::{self, Instance},
+        moves::id_of,
+        process,
     },
 };
 
 /// What must come, comes within it, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(40);
-const SECRET: &str = "canary-recordings-secret-of-32-bytes";
 /// No sweep by itself while a test runs.
 const SELDOM: (&str, u64) = ("CARILLON_SWEEP_INTERVAL_SECS", 3600);
 
@@ -30,21 +34,24 @@ struct Studio {
     cluster: TestCluster,
     folder: PathBuf,
     secret: String,
+    /// Ends with it.
+    livekit: Option<Instance>,
 }
 
 impl Studio {
-    /// With a LiveKit that nobody listens at.
-    async fn open(builder: ClusterBuilder) -> Self {
-        let builder = builder.set("LIVEKIT_URL", "ws://127.0.0.1:9").set("LIVEKIT_API_KEY", API_KEY);
-        let builder = builder.set("LIVEKIT_API_SECRET", SECRET).forbidding(SECRET);
-        Self::with(builder, SECRET).await
+    /// With a LiveKit of its own, which has no egress; `None`: there is no livekit-server to be had.
+    async fn open(builder: ClusterBuilder) -> Option<Self> {
+        let livekit = Instance::start(livekit::program()?).await;
+        let mut studio = Self::with(builder.with_livekit(&livekit), &livekit.api_secret).await;
+        studio.livekit = Some(livekit);
+        Some(studio)
     }
 
     /// With the LiveKit that the builder names.
     async fn with(builder: ClusterBuilder, secret: &str) -> Self {
         let folder = process::new_folder("recordings");
         let cluster = builder.set("RECORDINGS_DIR", folder.display()).set(SELDOM.0, SELDOM.1).start().await;
-        Self { cluster, folder, secret: secret.to_owned() }
+        Self { cluster, folder, secret: secret.to_owned(), livekit: None }
     }
 
     /// alice and bob in a call on the media server.
@@ -88,6 +95,7 @@ impl Studio {
         answer.body["recording"].clone()
     }
 
+    /// The address of the first node.
     fn address(&self) -> String {
         format!("http://{}", self.cluster.node(0).address)
     }

@@ -4,11 +4,11 @@ use std::{io::Write, path::PathBuf, process::Command, time::Instant};
 
 use serde_json::json;
 
-use super::{PATIENCE, SECRET, SELDOM, name_of, record, talk_on_server, tell};
+use super::{PATIENCE, SELDOM, name_of, record, talk_on_server, tell};
 use crate::{
     support::{
         TestCluster,
-        livekit::API_KEY,
+        livekit::{self, Instance},
         process::{self, Process, free_port, is_listening},
     },
     sweepers::carillon_sweep,
@@ -61,12 +61,12 @@ impl S3 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recording_in_a_bucket_is_seen_sent_by_range_and_deleted() {
+    let Some(program) = livekit::program() else { return };
     let Some(s3) = S3::start().await else { return };
+    let livekit = Instance::start(program).await;
     let settings = |redirect: &str| {
         TestCluster::two_nodes()
-            .set("LIVEKIT_URL", "ws://127.0.0.1:9")
-            .set("LIVEKIT_API_KEY", API_KEY)
-            .set("LIVEKIT_API_SECRET", SECRET)
+            .with_livekit(&livekit)
             .set("RECORDINGS_S3_BUCKET", "recordings")
             .set("RECORDINGS_S3_ENDPOINT", format!("http://127.0.0.1:{}", s3.port))
             .set("RECORDINGS_S3_ACCESS_KEY", KEY)
@@ -85,7 +85,7 @@ async fn a_recording_in_a_bucket_is_seen_sent_by_range_and_deleted() {
         let key = format!("calls/{}", name_of(&recording));
         std::fs::create_dir_all(s3.bucket.join("calls")).unwrap();
         std::fs::write(s3.bucket.join(&key), b"0123456789").unwrap();
-        assert!(tell(&cluster, SECRET, &call, &key, "egress_ended", "EGRESS_COMPLETE", "EG_1").await.ok());
+        assert!(tell(&cluster, &livekit.api_secret, &call, &key, "egress_ended", "EGRESS_COMPLETE", "EG_1").await.ok());
         let ready =
             bob.expect_within(PATIENCE, "recording:ready", |data| data["recordingId"] == recording.as_str()).await;
         assert_eq!(ready.data["sizeBytes"], json!(10));

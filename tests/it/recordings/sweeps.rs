@@ -36,7 +36,7 @@ fn row(studio: &Studio, recording: &str, column: &str) -> Option<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expired_recording_loses_its_file_and_keeps_its_row_and_a_dry_run_does_nothing() {
-    let studio = Studio::open(TestCluster::two_nodes()).await;
+    let Some(studio) = Studio::open(TestCluster::two_nodes()).await else { return };
     let (_alice, _bob, _call, recording) = studio.recorded(b"old").await;
     let sweep = |more: &'static [&'static str]| {
         let cluster = &studio.cluster;
@@ -59,7 +59,7 @@ async fn an_expired_recording_loses_its_file_and_keeps_its_row_and_a_dry_run_doe
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_legal_hold_keeps_a_file_whose_time_is_over_and_is_an_administrator_s_to_set() {
-    let studio = Studio::open(TestCluster::two_nodes()).await;
+    let Some(studio) = Studio::open(TestCluster::two_nodes()).await else { return };
     let (_alice, _bob, _call, recording) = studio.recorded(b"evidence").await;
     let path = format!("/api/v1/recordings/{recording}");
     let hold = |on: bool| Some(json!({"legalHold": on}));
@@ -86,7 +86,7 @@ async fn a_legal_hold_keeps_a_file_whose_time_is_over_and_is_an_administrator_s_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_cannot_be_deleted_is_reported_and_tried_again_and_its_row_stays() {
-    let studio = Studio::open(TestCluster::two_nodes()).await;
+    let Some(studio) = Studio::open(TestCluster::two_nodes()).await else { return };
     let (_alice, _bob, _call, recording) = studio.recorded(b"old").await;
     expire(&studio, &recording);
     // In place of the file something that the store cannot delete.
@@ -108,7 +108,7 @@ async fn a_file_that_cannot_be_deleted_is_reported_and_tried_again_and_its_row_s
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_recording_s_file_goes_with_the_next_sweep() {
-    let studio = Studio::open(TestCluster::two_nodes()).await;
+    let Some(studio) = Studio::open(TestCluster::two_nodes()).await else { return };
     let (_alice, _bob, _call, recording) = studio.recorded(b"oops").await;
     let path = format!("/api/v1/recordings/{recording}");
     assert_eq!(studio.cluster.rest(0, "alice").request("DELETE", &path, None).await.status, 204);
@@ -120,7 +120,7 @@ async fn a_deleted_recording_s_file_goes_with_the_next_sweep() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_webhook_is_made_good_by_the_file_and_by_telling_again() {
-    let studio = Studio::open(TestCluster::two_nodes()).await;
+    let Some(studio) = Studio::open(TestCluster::two_nodes()).await else { return };
     let (alice, bob, call) = studio.talk().await;
     let recording = record(&alice, &call, json!({})).await;
     assert!(studio.tell(&call, &recording, "egress_started", "EGRESS_ACTIVE").await.ok());
@@ -141,7 +141,7 @@ async fn a_lost_webhook_is_made_good_by_the_file_and_by_telling_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_never_comes_makes_the_recording_failed() {
-    let studio = Studio::open(TestCluster::two_nodes()).await;
+    let Some(studio) = Studio::open(TestCluster::two_nodes()).await else { return };
     let (alice, _bob, call) = studio.talk().await;
     let recording = record(&alice, &call, json!({})).await;
     assert!(studio.tell(&call, &recording, "egress_ended", "EGRESS_COMPLETE").await.ok());
