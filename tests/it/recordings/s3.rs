@@ -105,7 +105,9 @@ async fn a_recording_in_a_bucket_is_seen_sent_by_range_and_deleted() {
         }
         assert_eq!((answer.status().as_u16(), answer.text().await.unwrap()), (206, "234".to_owned()));
 
-        let expire = format!("UPDATE recordings SET expires_at = now() - interval '1 hour' WHERE id = '{recording}'");
+        let expire = format!(
+            "UPDATE recordings SET expires_at = now() - interval '1 hour', version = version + 1 WHERE id = '{recording}'"
+        );
         cluster.database().unwrap().sql(&expire);
         let swept = carillon_sweep(&cluster, &["expired_recordings"]).await;
         assert!(swept.ended("done; found 1, acted 1, failed 0"), "{swept:?}");

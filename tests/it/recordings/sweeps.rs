@@ -15,7 +15,9 @@ use crate::{
 
 /// Its time is over.
 fn expire(studio: &Studio, recording: &str) {
-    let sql = format!("UPDATE recordings SET expires_at = now() - interval '1 hour' WHERE id = '{recording}'");
+    // With another version: who has read it before does not write over this.
+    let set = "expires_at = now() - interval '1 hour', version = version + 1";
+    let sql = format!("UPDATE recordings SET {set} WHERE id = '{recording}'");
     studio.cluster.database().unwrap().sql(&sql);
 }
 
@@ -23,7 +25,7 @@ fn expire(studio: &Studio, recording: &str) {
 fn age(studio: &Studio, recording: &str) {
     let hour = "interval '1 hour'";
     let sql = format!(
-        "UPDATE recordings SET created_at = created_at - {hour}, attempt_at = attempt_at - {hour}, \
+        "UPDATE recordings SET version = version + 1, created_at = created_at - {hour}, attempt_at = attempt_at - {hour}, \
          stop_at = stop_at - {hour}, ended_at = ended_at - {hour} WHERE id = '{recording}'"
     );
     studio.cluster.database().unwrap().sql(&sql);
