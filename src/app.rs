@@ -10,6 +10,7 @@ use actix_web::{
 };
 use anyhow::Context;
 use dashmap::DashMap;
+use tokio::sync::Semaphore;
 
 use crate::{
     actors::{Node, NodeHandle, inbox::Inbox, media_watch, membership, node, polling, sweepers},
@@ -26,7 +27,9 @@ use crate::{
         auth::{TokenRequest, Verifier, mint, service::ServiceKeys},
         headers, heartbeat,
         limits::{Limits, Shared},
+        links::Links,
         openapi,
+        passwords::Passwords,
         rest::{self, privileged::PrivilegedReads},
         web as pages, ws,
     },
@@ -52,6 +55,10 @@ const DISCONNECT_PATIENCE: Duration = Duration::from_secs(3);
 const MIGRATION_POLL: Duration = Duration::from_secs(1);
 /// How long the server waits for its last requests when it stops.
 const STOP_PATIENCE_SECS: u64 = 2;
+
+/// Files that are sent at once. More, and a store that is slow takes the memory of so many pieces; fewer, and people wait
+/// for each other's downloads.
+const MAX_DOWNLOADS: usize = 128;
 
 /// Runs a node until it is told to stop.
 pub async fn serve(settings: Settings) -> anyhow::Result<()> {
@@ -90,6 +97,9 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         trusted_proxies: settings.trusted_proxies.clone(),
         hsts: settings.hsts,
         allowed_origins: settings.allowed_origins.clone(),
+        links: Links::new(&link_secret(&settings)),
+        passwords: Passwords::start().map_err(|error| anyhow::anyhow!("passwords cannot be checked: {error}"))?,
+        downloads: Arc::new(Semaphore::new(MAX_DOWNLOADS)),
     });
 
     let leaving = Leaving { drain: settings.drain, spread: settings.reconnect_spread };
@@ -191,8 +201,18 @@ fn rules(settings: &Settings) -> Rules {
         max_participants: settings.max_participants,
         max_duration: settings.max_call,
         media_server: settings.livekit.is_some(),
+        recordings: settings.livekit.is_some() && settings.recordings.files.is_some(),
+        retention_days: settings.recordings.retention_days,
         escalation_timeout: settings.escalation_timeout,
     }
+}
+
+/// What links to recordings are signed with: the same on all nodes, but where there is neither secret a link is good on
+/// the node that gave it only.
+fn link_secret(settings: &Settings) -> Secret {
+    let livekit = || settings.livekit.as_ref().map(|livekit| livekit.api_secret.clone());
+    let own = || Secret::new(format!("{}{}", uuid::Uuid::new_v4(), uuid::Uuid::new_v4()));
+    settings.recordings.link_secret.clone().or_else(livekit).unwrap_or_else(own)
 }
 
 fn media_config(settings: &Settings) -> MediaConfig {
@@ -206,6 +226,7 @@ fn media_config(settings: &Settings) -> MediaConfig {
         stun_urls: settings.stun_urls.clone(),
         turn: settings.turn.clone().map(|turn| TurnConfig { urls: turn.urls, secret: turn.secret }),
         relay_only: settings.ice_relay_only,
+        files: settings.recordings.files.clone(),
     }
 }
 

@@ -132,6 +132,12 @@ impl bus::Inbox for Inbox {
                 let frame = blobs.next().map(Frame::from);
                 addr.do_send(user::NewOwner { call, epoch, owner: from, seq, frame });
             }
+            ToUser::Word {} => {
+                let mut blobs = blobs;
+                if let Some(frame) = blobs.next() {
+                    addr.do_send(user::Word(frame.into()));
+                }
+            }
             ToUser::SessionOpened { device, session } => addr.do_send(user::OpenedElsewhere { device, session }),
         }
     }

@@ -154,7 +154,10 @@ fn absorb_text(digest: &mut Sha256, text: &str) {
 
 /// Whether this command is answered with the call, and not with a mere `{}`.
 pub(super) fn answers_with_call(kind: &str) -> bool {
-    matches!(kind, "start" | "accept" | "join" | "invite" | "transfer" | "escalate")
+    matches!(
+        kind,
+        "start" | "accept" | "join" | "invite" | "transfer" | "start_recording" | "stop_recording" | "escalate"
+    )
 }
 
 /// Whether a refusal is an answer to the command, and not a word on how things stand with the system.

@@ -5,11 +5,11 @@
 //! cluster does not know, nor take "could not ask" for "not in the call". Facts may come late, twice, in any order or not
 //! at all: each is judged by how the call stands now.
 
-use super::{Answer, Ask, Caller, NodeHandle};
+use super::{Answer, Ask, Caller, NodeHandle, recordings};
 use crate::{
     domain::{CallId, Command, DeviceId, UserId},
     media::{
-        MediaError, RoomParticipant,
+        MediaError, RoomParticipant, report,
         webhook::{Fact, What},
     },
     store::CallFate,
@@ -26,6 +26,10 @@ pub enum Heard {
 
 /// Brings a fact to where it matters.
 pub async fn hear(node: &NodeHandle, fact: Fact) -> Heard {
+    if let What::Egress(info) = &fact.what {
+        // Also of a call that is over: a recording ends after its call.
+        return recordings::on_egress(node, &fact.call, &report(info)).await;
+    }
     let outcome = match node.store.call_fates(std::slice::from_ref(&fact.call)).await {
         Err(error) => Err(error.into()),
         Ok(fates) => match fates.get(&fact.call) {

@@ -365,6 +365,8 @@ pub enum ToUser {
         #[serde(default)]
         seq: u64,
     },
+    /// Something that is no event of a call's state: it may be lost. Blob: the frame.
+    Word {},
     /// A session was opened; an older one of the same device is replaced.
     SessionOpened { device: DeviceId, session: SessionId },
 }

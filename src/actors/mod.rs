@@ -19,6 +19,7 @@ pub mod node;
 pub mod outbox;
 pub mod polling;
 mod reader;
+pub mod recordings;
 mod room_pass;
 pub mod router;
 mod signals;

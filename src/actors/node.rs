@@ -224,6 +224,15 @@ impl Node {
         }
     }
 
+    /// Tells a user, wherever they are connected, something that is no event of a call's state: it may be lost.
+    pub(super) fn tell_word(&self, user: &UserId, frame: &Frame) {
+        self.tell_user(user, &ToUser::Word {}, &[frame.text()]);
+        if let Some(addr) = self.directory.user(user) {
+            // `do_send`: as for events.
+            addr.do_send(super::user::Word(frame.clone()));
+        }
+    }
+
     /// Hands a signal to the user, at the node where their device is if that is known.
     pub(super) fn deliver_signal(&self, user: &UserId, node: Option<&NodeId>, signal: SignalDelivery) {
         let head = || SignalHead {

@@ -164,9 +164,10 @@ fn run_line(StoredRun { run, started_at, finished_at }: &StoredRun) -> String {
 /// In the words of the log.
 fn line_of(action: &SweepAction) -> String {
     let user = action.user.as_deref().map(|user| format!(" user.id={user}")).unwrap_or_default();
+    let recording = action.recording.as_deref().map(|id| format!(" recording.id={id}")).unwrap_or_default();
     let age = action.age.map(|age| format!(" age_secs={}", age.as_secs())).unwrap_or_default();
     let SweepAction { call, what, why, outcome, .. } = action;
-    format!("call.id={call}{user} what={what} why=\"{why}\"{age} outcome={outcome}")
+    format!("call.id={call}{user}{recording} what={what} why=\"{why}\"{age} outcome={outcome}")
 }
 
 fn summary_of(StoredRun { run, .. }: &StoredRun, outcome: &str) -> String {

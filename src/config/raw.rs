@@ -24,6 +24,8 @@ pub struct RawSettings {
     #[command(flatten)]
     pub(super) media: MediaArgs,
     #[command(flatten)]
+    pub(super) recording: RecordingArgs,
+    #[command(flatten)]
     pub(super) log: LogArgs,
 }
 
@@ -275,6 +277,64 @@ pub(super) struct MediaArgs {
     /// LiveKit's API secret.
     #[arg(long = "livekit-api-secret", env = "LIVEKIT_API_SECRET", hide_env_values = true, value_name = "SECRET")]
     pub(super) livekit_api_secret: Option<Secret>,
+}
+
+/// Where recordings are kept.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Recordings (a directory or a bucket; neither: nothing is recorded)")]
+pub(super) struct RecordingArgs {
+    /// Directory for the files of recordings, shared with LiveKit's egress.
+    #[arg(long = "recordings-dir", env = "RECORDINGS_DIR", hide_env_values = true, value_name = "DIRECTORY")]
+    pub(super) recordings_dir: Option<String>,
+
+    /// The same directory where egress runs. Empty: as RECORDINGS_DIR.
+    #[arg(long = "recordings-egress-dir", env = "RECORDINGS_EGRESS_DIR", hide_env_values = true)]
+    #[arg(value_name = "DIRECTORY")]
+    pub(super) recordings_egress_dir: Option<String>,
+
+    /// Bucket of an S3-compatible store for the files of recordings, in place of RECORDINGS_DIR.
+    #[arg(long = "recordings-s3-bucket", env = "RECORDINGS_S3_BUCKET", hide_env_values = true, value_name = "BUCKET")]
+    pub(super) recordings_s3_bucket: Option<String>,
+
+    /// The store's address: https://… or http://… Empty: Amazon's.
+    #[arg(long = "recordings-s3-endpoint", env = "RECORDINGS_S3_ENDPOINT", hide_env_values = true, value_name = "URL")]
+    pub(super) recordings_s3_endpoint: Option<String>,
+
+    /// The store's region.
+    #[arg(long = "recordings-s3-region", env = "RECORDINGS_S3_REGION", hide_env_values = true)]
+    #[arg(value_name = "REGION", default_value = "us-east-1")]
+    pub(super) recordings_s3_region: String,
+
+    /// The store's access key.
+    #[arg(long = "recordings-s3-access-key", env = "RECORDINGS_S3_ACCESS_KEY", hide_env_values = true)]
+    #[arg(value_name = "KEY")]
+    pub(super) recordings_s3_access_key: Option<String>,
+
+    /// The store's secret key. Egress is given it too.
+    #[arg(long = "recordings-s3-secret-key", env = "RECORDINGS_S3_SECRET_KEY", hide_env_values = true)]
+    #[arg(value_name = "SECRET")]
+    pub(super) recordings_s3_secret_key: Option<Secret>,
+
+    /// What the names of files in the bucket begin with, such as recordings/
+    #[arg(long = "recordings-s3-prefix", env = "RECORDINGS_S3_PREFIX", hide_env_values = true, value_name = "TEXT")]
+    pub(super) recordings_s3_prefix: Option<String>,
+
+    /// Whether downloads are sent to the store itself, by an address that is signed for a short time: on, or off (they go
+    /// through the node).
+    #[arg(long = "recordings-s3-redirect", env = "RECORDINGS_S3_REDIRECT", hide_env_values = true)]
+    #[arg(value_name = "ON|OFF", default_value = "off")]
+    pub(super) recordings_s3_redirect: String,
+
+    /// Days for which recordings are kept, 1 to 3650, unless their start says.
+    #[arg(long = "recordings-retention-days", env = "RECORDINGS_RETENTION_DAYS", hide_env_values = true)]
+    #[arg(value_name = "DAYS", default_value = "30")]
+    pub(super) recordings_retention_days: String,
+
+    /// Secret that links to recordings are signed with, at least 16 bytes, the same on all nodes. Empty: derived from
+    /// LIVEKIT_API_SECRET.
+    #[arg(long = "recordings-link-secret", env = "RECORDINGS_LINK_SECRET", hide_env_values = true)]
+    #[arg(value_name = "SECRET")]
+    pub(super) recordings_link_secret: Option<Secret>,
 }
 
 /// What is written to standard error.

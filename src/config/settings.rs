@@ -4,6 +4,7 @@ use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::{
     gateway::{address::TrustedProxies, auth::AuthSettings, headers::Hsts, limits::Rules},
+    media::FilesConfig,
     secret::Secret,
 };
 
@@ -72,12 +73,25 @@ pub struct Settings {
     pub stun_urls: Vec<String>,
     /// Clients are told to use TURN servers only.
     pub ice_relay_only: bool,
+    /// Where recordings are kept, if they are.
+    pub recordings: Recordings,
     /// What is logged, and how.
     pub log: LogSettings,
     /// Development mode: print ready links.
     pub dev: bool,
     /// What the operator should know, to be logged once the log is there. No secret in them.
     pub warnings: Vec<String>,
+}
+
+/// Recordings of calls.
+#[derive(Debug, Clone)]
+pub struct Recordings {
+    /// `None`: nothing is recorded.
+    pub files: Option<FilesConfig>,
+    /// Days for which one is kept whose start does not say.
+    pub retention_days: u32,
+    /// What links are signed with.
+    pub link_secret: Option<Secret>,
 }
 
 /// Where state lives.

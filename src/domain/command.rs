@@ -5,7 +5,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{CallId, CallMode, CallType, DeviceId, EndReason, GroupId, Opaque, Role, UserId};
+use super::{
+    CallId, CallMode, CallType, DeviceId, EndReason, GroupId, Opaque, RecordingId, RecordingStatus, Role, UserId,
+    recording::RecordingWish,
+};
 
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,6 +122,12 @@ pub enum Command {
     Transfer {
         to: UserId,
     },
+    /// `recording`: the id it gets if it begins.
+    StartRecording {
+        recording: RecordingId,
+        wish: RecordingWish,
+    },
+    StopRecording,
     /// Moves the call to the media server.
     Escalate,
 
@@ -149,6 +158,12 @@ pub enum Command {
     /// rung no more; with nobody left it ends.
     Remove {
         users: Vec<UserId>,
+    },
+    /// A recording of the call has come so far.
+    RecordingChanged {
+        recording: RecordingId,
+        status: RecordingStatus,
+        reason: Option<String>,
     },
     /// The media server has seen this device of the user in the call's room.
     RoomJoined {
@@ -208,6 +223,9 @@ impl Command {
             Self::Hold => "hold",
             Self::Resume => "resume",
             Self::Transfer { .. } => "transfer",
+            Self::StartRecording { .. } => "start_recording",
+            Self::StopRecording => "stop_recording",
+            Self::RecordingChanged { .. } => "recording_changed",
             Self::Escalate => "escalate",
             Self::Connected { .. } => "connected",
             Self::Unreachable { .. } => "unreachable",
@@ -253,6 +271,10 @@ pub struct Rules {
     /// How long a call may last; `None`: for ever. Shorter than people talk, and they are cut off; much longer, and what
     /// nobody ends is kept for nobody.
     pub max_duration: Option<Duration>,
+    /// Whether calls can be recorded: there is a media server, and a place for the files.
+    pub recordings: bool,
+    /// For how many days a recording is kept whose start does not say.
+    pub retention_days: u32,
     /// There is a media server: without one nothing moves there, and who asks for it is refused.
     pub media_server: bool,
     /// How long a move to the media server waits for everybody to come into the room. Shorter than a slow phone needs to
@@ -269,6 +291,8 @@ impl Default for Rules {
             max_participants: 100,
             max_duration: Some(Duration::from_secs(24 * 60 * 60)),
             media_server: false,
+            recordings: false,
+            retention_days: 30,
             escalation_timeout: Duration::from_secs(15),
         }
     }

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AbortReason, CallMode, CallStatus, CallType, DeviceId, EndReason, EscalationCause, GroupId, Opaque, Role,
-    Timestamp, UserId, command::Track, opaque,
+    AbortReason, CallMode, CallStatus, CallType, DeviceId, EndReason, EscalationCause, GroupId, Opaque, RecordingId,
+    RecordingStatus, Role, Timestamp, UserId, command::Track, opaque, recording::RecordingOptions,
 };
 
 /// One fact. Stored as JSON under its snake-case name; fields may be added, never renamed or given another meaning.
@@ -146,6 +146,28 @@ pub enum Event {
         by: UserId,
         to: UserId,
     },
+    /// The call is to be recorded: everybody hears of it before the media server is asked.
+    RecordingStarted {
+        recording: RecordingId,
+        options: RecordingOptions,
+        by: UserId,
+    },
+    /// It is to stop.
+    RecordingStopped {
+        recording: RecordingId,
+        /// `None`: the server.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<UserId>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// It has come so far.
+    RecordingChanged {
+        recording: RecordingId,
+        status: RecordingStatus,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
     /// The call begins to move to the media server; peer connections stay until [`Event::Escalated`].
     Escalating {
         cause: EscalationCause,
@@ -238,6 +260,9 @@ impl Event {
             Self::Held { .. } => "held",
             Self::Resumed { .. } => "resumed",
             Self::Transferred { .. } => "transferred",
+            Self::RecordingStarted { .. } => "recording_started",
+            Self::RecordingStopped { .. } => "recording_stopped",
+            Self::RecordingChanged { .. } => "recording_changed",
             Self::Escalating { .. } => "escalating",
             Self::RoomOpened {} => "room_opened",
             Self::RoomJoined { .. } => "room_joined",
@@ -281,6 +306,9 @@ impl Event {
             Self::Connected { .. }
             | Self::MuteRequested { .. }
             | Self::LockChanged { .. }
+            | Self::RecordingStarted { .. }
+            | Self::RecordingStopped { .. }
+            | Self::RecordingChanged { .. }
             | Self::RoomOpened {}
             | Self::Escalated {}
             | Self::EscalationAborted { .. }

@@ -125,6 +125,10 @@ string_id!(
     NodeId, "nodeId", is_token_char, TOKEN, "may hold only letters, digits and ._~:@=+-"
 );
 string_id!(
+    /// One recording of a call. Made here.
+    RecordingId, "recordingId", is_token_char, TOKEN, "may hold only letters, digits and ._~:@=+-"
+);
+string_id!(
     /// One connection of one device.
     SessionId, "sessionId", is_token_char, TOKEN, "may hold only letters, digits and ._~:@=+-"
 );

@@ -11,6 +11,7 @@ pub mod ids;
 pub mod opaque;
 pub mod participant;
 pub mod quality;
+pub mod recording;
 pub mod rejection;
 pub mod time;
 
@@ -18,8 +19,9 @@ pub use busy::BusyPolicy;
 pub use call::{AbortReason, Call, CallMode, CallStatus, CallType, End, EndReason, Escalation, EscalationCause};
 pub use command::{By, Command, Membership, Prey, Rules, Start, Track};
 pub use event::{Event, Recorded};
-pub use ids::{CallId, DeviceId, GroupId, NodeId, SessionId, UserId};
+pub use ids::{CallId, DeviceId, GroupId, NodeId, RecordingId, SessionId, UserId};
 pub use opaque::Opaque;
 pub use participant::{Participant, ParticipantStatus, Role};
+pub use recording::{Recording, RecordingStatus};
 pub use rejection::Rejection;
 pub use time::Timestamp;

@@ -22,6 +22,7 @@ pub enum Rejection {
     CallLocked,
     #[error("no such participant is in the call")]
     NotParticipant,
+    /// It needs a media server, and there is none, or it cannot do it now.
     #[error("{0}")]
     MediaUnavailable(&'static str),
 }

@@ -20,7 +20,7 @@ use crate::{
         start::StartRequest,
     },
     domain::{CallId, CallMode, CallType, Start, UserId},
-    wire::{CallView, ErrorCode, Frame, Refusal, frame::Writer},
+    wire::{CallView, Frame, Refusal, frame::Writer},
 };
 
 type Outcome = Result<Answer, Refusal>;
@@ -71,7 +71,6 @@ pub fn send(gateway: &Gateway, request: Request, caller: Caller, key: Option<Com
         Request::Start(data) => begin(gateway, *data, caller, key),
         Request::Presence { users } => Ok(Pending::Presence { users }),
         Request::Quality(reported) => Ok(Pending::Reported { reported, caller, key }),
-        Request::NeedsMedia => Err(no_media_server()),
         Request::Hello(_) | Request::Refresh { .. } | Request::Signal(_) => Err(Refusal::invalid("unknown command")),
     }
 }
@@ -159,10 +158,6 @@ async fn presence(gateway: &Gateway, users: &[UserId]) -> Result<Frame, Refusal>
     Ok(data.done())
 }
 
-fn no_media_server() -> Refusal {
-    Refusal::new(ErrorCode::MediaUnavailable, "no media server is configured")
-}
-
 /// `keyed`: the answer may be one on record, and its asker no more in the call that they came into then.
 async fn with_media(gateway: &Gateway, answer: &Answer, who: &Who, keyed: Option<Caller>) -> Frame {
     let mut out = Writer::with_capacity(1024);
@@ -188,12 +183,26 @@ async fn standing_now(gateway: &Gateway, call: &Frame, caller: Caller) -> Outcom
     gateway.node.ask(&call, caller, Ask::Get).await
 }
 
+/// The recording in a call object.
+fn recording_of(call: &Frame) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Recorded<'a> {
+        #[serde(borrow)]
+        recording: Option<&'a serde_json::value::RawValue>,
+    }
+    let recorded: Recorded = serde_json::from_str(call.text()).ok()?;
+    recorded.recording.map(|recording| recording.get().to_owned())
+}
+
 /// The data of a reply.
 fn shape(gateway: &Gateway, reply: ReplyShape, answer: &Answer, who: &Who) -> Frame {
     let mut out = Writer::with_capacity(1024);
     match (reply, answer) {
         (ReplyShape::Call, Answer::Call(call)) => {
             out.raw("{\"call\":").raw(call.text()).raw("}");
+        }
+        (ReplyShape::Recording, Answer::Call(call)) => {
+            out.raw("{\"recording\":").raw(recording_of(call).as_deref().unwrap_or("null")).raw("}");
         }
         (ReplyShape::Events, Answer::Missed(missed)) => {
             out.raw("{\"events\":[");

@@ -3,12 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use dashmap::DashMap;
+use tokio::sync::Semaphore;
 
 use super::{
     address::TrustedProxies,
     auth::{Verifier, service::ServiceKeys},
     headers::Hsts,
     limits::Limits,
+    links::Links,
+    passwords::Passwords,
     rest::privileged::PrivilegedReads,
     socket::Socket,
 };
@@ -38,6 +41,10 @@ pub struct Gateway {
     pub hsts: Hsts,
     /// Origins besides our own page's that may open a socket and read what REST answers.
     pub allowed_origins: Vec<String>,
+    pub links: Links,
+    pub passwords: Passwords,
+    /// Downloads under way.
+    pub downloads: Arc<Semaphore>,
 }
 
 /// Whose media it is about.

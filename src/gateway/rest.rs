@@ -13,6 +13,8 @@ pub mod metrics;
 mod params;
 pub mod privileged;
 pub mod quality;
+mod ranges;
+pub mod recordings;
 mod service;
 pub mod service_keys;
 pub mod stats;
@@ -54,6 +56,11 @@ pub(in crate::gateway) struct Problem<'a> {
 /// A refusal as `application/problem+json`.
 pub fn problem(refusal: &Refusal) -> HttpResponse {
     let status = StatusCode::from_u16(refusal.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    problem_as(status, refusal)
+}
+
+/// The same with a status of HTTP's own.
+fn problem_as(status: StatusCode, refusal: &Refusal) -> HttpResponse {
     let body = Problem {
         kind: format!("urn:carillon:error:{}", refusal.code.as_str()),
         title: status.canonical_reason().unwrap_or("Error"),
@@ -91,6 +98,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(
             web::scope("/api/v1")
                 .configure(history::routes)
+                .configure(recordings::routes)
                 .configure(stats::routes)
                 .configure(quality::routes)
                 .configure(calls::routes)

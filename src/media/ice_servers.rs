@@ -100,7 +100,7 @@ mod tests {
     fn media(relay_only: bool) -> Media {
         let turn = TurnConfig { urls: vec!["turn:t.example".to_owned()], secret: Secret::new("canary") };
         let stun_urls = vec!["stun:s.example".to_owned()];
-        Media::start(MediaConfig { livekit: None, stun_urls, turn: Some(turn), relay_only }).unwrap()
+        Media::start(MediaConfig { livekit: None, stun_urls, turn: Some(turn), relay_only, files: None }).unwrap()
     }
 
     fn at(secs: i64) -> Timestamp {

@@ -98,6 +98,64 @@ impl LiveKit {
     }
 }
 
+impl LiveKit {
+    /// Makes a request that must not be repeated, over a client of its own: once, within `timeout`. The error says as
+    /// much as LiveKit did.
+    pub async fn once<T: Send + 'static>(
+        &self,
+        kind: &'static str,
+        timeout: Duration,
+        attempt: impl Future<Output = ServiceResult<T>> + Send + 'static,
+    ) -> Result<T, Once> {
+        let (told, answer) = oneshot::channel();
+        let counts = self.counts.clone();
+        let job: Job = Box::new(move |_| {
+            // Beside the others: it may take longer than they may, and who has stopped waiting does not stop it.
+            task::spawn_local(async move {
+                let (word, outcome) = match time::timeout(timeout, attempt).await {
+                    Ok(Ok(value)) => ("ok", Ok(value)),
+                    Ok(Err(error)) => (judge(&error).0, Err(Once::of(error))),
+                    Err(_) => ("timeout", Err(Once::Unknown)),
+                };
+                counts.request(kind, word);
+                let _ = told.send(outcome);
+            });
+            Box::pin(std::future::ready(()))
+        });
+        if self.jobs.try_send(job).is_err() {
+            self.counts.request(kind, "queue_full");
+            return Err(Once::NotSent);
+        }
+        answer.await.unwrap_or(Err(Once::Unknown))
+    }
+}
+
+/// Why a request that is made once has no answer that can be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Once {
+    NotSent,
+    /// It may have been done, or may still be.
+    Unknown,
+    /// LiveKit answered, with this code and these words.
+    Said {
+        code: String,
+        words: String,
+    },
+}
+
+impl Once {
+    fn of(error: ServiceError) -> Self {
+        match error {
+            ServiceError::Twirp(ServerError::Twirp(error)) => Self::Said { code: error.code, words: error.msg },
+            ServiceError::Twirp(ServerError::Request(error)) if error.is_connect() => Self::NotSent,
+            ServiceError::Twirp(ServerError::Url(_)) | ServiceError::Env(_) | ServiceError::AccessToken(_) => {
+                Self::Said { code: "settings".to_owned(), words: String::new() }
+            }
+            ServiceError::Twirp(_) => Self::Unknown,
+        }
+    }
+}
+
 async fn run(client: RoomClient, mut waiting: mpsc::Receiver<Job>) {
     let client = Rc::new(client);
     let places = Arc::new(Semaphore::new(AT_ONCE));

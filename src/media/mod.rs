@@ -9,6 +9,8 @@
 
 mod client_media;
 mod counts;
+mod egress;
+pub mod files;
 mod ice_servers;
 mod identity;
 mod livekit;
@@ -23,11 +25,15 @@ use prometheus_client::registry::Registry;
 
 pub use self::{
     client_media::ClientMedia,
+    egress::{StartError, file_name, recording_of, report},
+    files::{Files, FilesConfig},
     ice_servers::{IceServer, fresh_for},
     identity::{ATTRIBUTE_DEVICE, ATTRIBUTE_USER, Identity},
     rooms::{RoomInfo, RoomParticipant, TrackKind},
     tokens::{MediaAccess, Permissions, TOKEN_TTL},
 };
+use livekit_api::services::egress::EgressClient;
+
 use self::{counts::Counts, livekit::LiveKit};
 use crate::secret::Secret;
 
@@ -40,6 +46,8 @@ pub struct MediaConfig {
     pub turn: Option<TurnConfig>,
     /// Clients are to use relays only; for those who must not learn each other's addresses.
     pub relay_only: bool,
+    /// Where recordings are kept; `None`: nothing is recorded.
+    pub files: Option<FilesConfig>,
 }
 
 /// A LiveKit server.
@@ -85,6 +93,8 @@ struct Inner {
     config: MediaConfig,
     counts: Counts,
     livekit: Option<LiveKit>,
+    egress: Option<Arc<EgressClient>>,
+    files: Option<Files>,
 }
 
 impl Media {
@@ -95,18 +105,25 @@ impl Media {
     pub fn start(config: MediaConfig) -> Result<Self, String> {
         let counts = Counts::default();
         let livekit = config.livekit.as_ref().map(|livekit| LiveKit::start(livekit, counts.clone())).transpose()?;
-        Ok(Self { inner: Arc::new(Inner { config, counts, livekit }) })
+        let egress = config.livekit.as_ref().map(|livekit| Arc::new(egress::client(livekit)));
+        let files = config.files.as_ref().map(Files::open).transpose()?;
+        Ok(Self { inner: Arc::new(Inner { config, counts, livekit, egress, files }) })
     }
 
     /// Without any media server: what needs none works.
     pub fn none() -> Self {
         let config = MediaConfig::default();
-        Self { inner: Arc::new(Inner { config, counts: Counts::default(), livekit: None }) }
+        Self { inner: Arc::new(Inner { config, counts: Counts::default(), livekit: None, egress: None, files: None }) }
     }
 
     /// Whether there is a LiveKit at all. Whether it is there now is another question.
     pub fn is_configured(&self) -> bool {
         self.inner.livekit.is_some()
+    }
+
+    /// Where recordings are kept, if they are kept anywhere.
+    pub fn files(&self) -> Option<&Files> {
+        self.inner.files.as_ref()
     }
 
     /// Where browsers reach LiveKit, `ws(s)://`, if there is one.

@@ -149,3 +149,37 @@ columns!(
         device_id: Option<&'a str> => Nullable<Text>,
     }
 );
+
+columns!(
+    /// One of each per recording that begins.
+    Recordings {
+        id: &'a str => Text,
+        call_id: &'a str => Text,
+        created_by: &'a str => Text,
+        created_at: StoredTime => DbTime,
+        layout: &'a str => Text,
+        resolution: &'a str => Text,
+        audio_only: bool => Bool,
+        format: &'a str => Text,
+        retention_days: i32 => Integer,
+    }
+);
+
+columns!(
+    /// One of each per recording that is to stop.
+    RecordingStops {
+        call_id: &'a str => Text,
+        id: &'a str => Text,
+        stop_at: StoredTime => DbTime,
+    }
+);
+
+columns!(
+    /// One of each per recording and user who may see it.
+    RecordingParts {
+        call_id: &'a str => Text,
+        user_id: &'a str => Text,
+        created_at: StoredTime => DbTime,
+        recording_id: &'a str => Text,
+    }
+);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     error::StoreError,
     invitations::{self, Answer, Invitation},
+    recordings::CallRecordings,
     types::{CommandId, is_keyed},
 };
 use crate::domain::{Call, CallId, NodeId, Participant, Recorded, UserId, call::glare::Slot};
@@ -63,6 +64,7 @@ pub(super) struct Prepared {
     pub changed: Vec<(usize, String)>,
     pub invitations: Vec<Invitation>,
     pub answers: Vec<Answer>,
+    pub recordings: CallRecordings,
     /// About what it adds to the batch's statements.
     pub bytes: usize,
 }
@@ -91,12 +93,13 @@ impl Prepared {
             }
         }
         let (invitations, answers) = invitations::derive(commit.before.as_deref(), &commit.events);
+        let recordings = CallRecordings::of(commit.before.as_deref(), &commit.after, &commit.events);
         let bytes = payloads.iter().map(String::len).sum::<usize>()
             + commit.outcome.as_ref().map_or(0, String::len)
             + commit.after.metadata.as_ref().filter(|_| commit.prev_seq == 0).map_or(0, |m| m.len())
-            + 256 * (1 + changed.len() + invitations.len());
+            + 256 * (1 + changed.len() + invitations.len() + recordings.rows());
         let attempt = if is_keyed(commit.command) { CommandId::now_v7() } else { commit.command };
-        Ok(Self { commit, attempt, payloads, changed, invitations, answers, bytes })
+        Ok(Self { commit, attempt, payloads, changed, invitations, answers, recordings, bytes })
     }
 
     /// The call's id.

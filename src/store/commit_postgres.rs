@@ -17,7 +17,7 @@ use diesel::{
 };
 
 use super::{
-    columns::{Answers, Commits, Events, Invitations, Participants},
+    columns::{Answers, Commits, Events, Invitations, Participants, RecordingParts, RecordingStops, Recordings},
     commit::Prepared,
     error::Fault,
     models::{ParticipantRow, count},
@@ -42,6 +42,9 @@ struct Statement<'a> {
     participants: Participants<'a>,
     invitations: Invitations<'a>,
     answers: Answers<'a>,
+    recordings: Recordings<'a>,
+    stops: RecordingStops<'a>,
+    parts: RecordingParts<'a>,
     any_slot: bool,
     any_end: bool,
 }
@@ -90,6 +93,34 @@ impl<'a> Statement<'a> {
         self.add_events(prepared);
         self.add_participants(prepared);
         self.add_invitations(prepared);
+        self.add_recordings(prepared);
+    }
+
+    fn add_recordings(&mut self, prepared: &'a Prepared) {
+        let call = prepared.call().as_str();
+        let r = &mut self.recordings;
+        for begun in &prepared.recordings.begun {
+            r.id.push(begun.id.as_str());
+            r.call_id.push(call);
+            r.created_by.push(begun.by.as_str());
+            r.created_at.push(StoredTime(begun.at));
+            r.layout.push(begun.options.layout.as_str());
+            r.resolution.push(begun.options.resolution.as_str());
+            r.audio_only.push(begun.options.audio_only);
+            r.format.push(begun.options.format.as_str());
+            r.retention_days.push(count(begun.options.retention_days));
+        }
+        for (id, at) in &prepared.recordings.stopped {
+            self.stops.call_id.push(call);
+            self.stops.id.push(id.as_str());
+            self.stops.stop_at.push(StoredTime(*at));
+        }
+        for part in &prepared.recordings.parts {
+            self.parts.call_id.push(call);
+            self.parts.user_id.push(part.user.as_str());
+            self.parts.created_at.push(StoredTime(part.created_at));
+            self.parts.recording_id.push(part.recording.as_str());
+        }
     }
 
     fn add_events(&mut self, prepared: &'a Prepared) {
@@ -253,11 +284,43 @@ impl QueryFragment<Pg> for Statement<'_> {
             self.invitations.source(self.invitations.call_id.len(), "n", &mut out)?;
             out.push_sql(" WHERE (n.call_id IN (SELECT id FROM entered)) IS TRUE)");
         }
+        self.walk_recordings(&mut out)?;
         if self.any_end {
             out.push_sql(FREED);
         }
         out.push_sql(OUTCOME[0]);
         out.push_sql(if self.any_slot { OUTCOME[1] } else { OUTCOME[2] });
+        Ok(())
+    }
+}
+
+impl Statement<'_> {
+    fn walk_recordings<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        if !self.recordings.id.is_empty() {
+            out.push_sql(
+                ", recorded AS (INSERT INTO recordings (id, call_id, created_by, created_at, layout, resolution, \
+                 audio_only, format, retention_days, version, status, attempts, legal_hold, purge_failures, told) \
+                 SELECT r.*, 1, 'starting', 0, false, 0, true FROM ",
+            );
+            self.recordings.source(self.recordings.id.len(), "r", out)?;
+            out.push_sql(" WHERE (r.call_id IN (SELECT id FROM entered)) IS TRUE)");
+        }
+        if !self.stops.id.is_empty() {
+            // The version moves: what was read before is not written over it.
+            out.push_sql(", unrecorded AS (UPDATE recordings v SET stop_at = s.stop_at, version = v.version + 1 FROM ");
+            self.stops.source(self.stops.id.len(), "s", out)?;
+            out.push_sql(
+                " WHERE v.id = s.id AND v.stop_at IS NULL AND (s.call_id IN (SELECT id FROM entered)) IS TRUE)",
+            );
+        }
+        if !self.parts.user_id.is_empty() {
+            out.push_sql(
+                ", seen_by AS (INSERT INTO recording_parts (user_id, created_at, recording_id) \
+                 SELECT y.user_id, y.created_at, y.recording_id FROM ",
+            );
+            self.parts.source(self.parts.user_id.len(), "y", out)?;
+            out.push_sql(" WHERE (y.call_id IN (SELECT id FROM entered)) IS TRUE ON CONFLICT DO NOTHING)");
+        }
         Ok(())
     }
 }

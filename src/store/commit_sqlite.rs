@@ -10,7 +10,8 @@ use super::{
     commit::Prepared,
     error::Fault,
     models::{CallRow, EventRow, InvitationRow, ParticipantRow, ResultRow, SlotRow},
-    schema::{call_events, calls, command_results, invitations, participants, slots},
+    recordings::{PartRow, RecordingRow},
+    schema::{call_events, calls, command_results, invitations, participants, recording_parts, recordings, slots},
     types::{StoredTime, signed},
 };
 
@@ -25,6 +26,7 @@ pub(super) fn apply(conn: &mut SqliteConnection, batch: &[&Prepared]) -> Result<
         write_events(conn, &in_it)?;
         write_participants(conn, &in_it)?;
         write_invitations(conn, &in_it)?;
+        write_recordings(conn, &in_it)?;
         free_slots(conn, &in_it)?;
         Ok(entered)
     })
@@ -141,6 +143,26 @@ fn write_invitations(conn: &mut SqliteConnection, batch: &[&Prepared]) -> QueryR
     let rows: Vec<InvitationRow> = batch.iter().flat_map(|p| InvitationRow::begun(p)).collect();
     for rows in rows.chunks(ROWS) {
         diesel::insert_into(invitations::table).values(rows).execute(conn)?;
+    }
+    Ok(())
+}
+
+fn write_recordings(conn: &mut SqliteConnection, batch: &[&Prepared]) -> QueryResult<()> {
+    for p in batch {
+        for begun in &p.recordings.begun {
+            diesel::insert_into(recordings::table).values(RecordingRow::begun(p.call(), begun)).execute(conn)?;
+        }
+        for (id, at) in &p.recordings.stopped {
+            // The version moves: what was read before is not written over it.
+            let unstopped = recordings::table.find(id.as_str()).filter(recordings::stop_at.is_null());
+            diesel::update(unstopped)
+                .set((recordings::stop_at.eq(Some(StoredTime(*at))), recordings::version.eq(recordings::version + 1)))
+                .execute(conn)?;
+        }
+    }
+    let rows: Vec<PartRow> = batch.iter().flat_map(|p| p.recordings.parts.iter().map(PartRow::of)).collect();
+    for rows in rows.chunks(ROWS) {
+        diesel::insert_into(recording_parts::table).values(rows).on_conflict_do_nothing().execute(conn)?;
     }
     Ok(())
 }

@@ -192,6 +192,7 @@ diesel::table! {
         why -> Text,
         age_ms -> Nullable<BigInt>,
         outcome -> Text,
+        recording_id -> Nullable<Text>,
     }
 }
 
@@ -256,6 +257,53 @@ diesel::table! {
         ice_state -> Nullable<Text>,
         used_turn -> Nullable<Bool>,
         score -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::store::types::sql::*;
+    recordings (id) {
+        id -> Text,
+        call_id -> Text,
+        created_by -> Text,
+        created_at -> DbTime,
+        layout -> Text,
+        resolution -> Text,
+        audio_only -> Bool,
+        format -> Text,
+        retention_days -> Integer,
+        version -> BigInt,
+        status -> Text,
+        attempts -> Integer,
+        attempt_at -> Nullable<DbTime>,
+        egress_id -> Nullable<Text>,
+        stop_at -> Nullable<DbTime>,
+        started_at -> Nullable<DbTime>,
+        ended_at -> Nullable<DbTime>,
+        file -> Nullable<Text>,
+        bytes -> Nullable<BigInt>,
+        duration_ms -> Nullable<BigInt>,
+        reason -> Nullable<Text>,
+        expires_at -> Nullable<DbTime>,
+        legal_hold -> Bool,
+        public_since -> Nullable<DbTime>,
+        password_hash -> Nullable<Text>,
+        purge_since -> Nullable<DbTime>,
+        purge_failures -> Integer,
+        deleted_at -> Nullable<DbTime>,
+        file_gone_at -> Nullable<DbTime>,
+        told -> Bool,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::store::types::sql::*;
+    recording_parts (user_id, created_at, recording_id) {
+        user_id -> Text,
+        created_at -> DbTime,
+        recording_id -> Text,
     }
 }
 

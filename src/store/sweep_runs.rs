@@ -56,6 +56,8 @@ pub struct SweepAction {
     pub why: String,
     pub age: Option<Duration>,
     pub outcome: String,
+    /// The recording it was about.
+    pub recording: Option<String>,
 }
 
 #[derive(Insertable)]
@@ -69,9 +71,10 @@ struct ActionRow<'a> {
     why: &'a str,
     age_ms: Option<i64>,
     outcome: &'a str,
+    recording_id: Option<&'a str>,
 }
 
-type ActionColumns = (i64, String, Option<String>, String, String, Option<i64>, String);
+type ActionColumns = (i64, String, Option<String>, String, String, Option<i64>, String, Option<String>);
 type RunColumns = (
     (StoredId, String, String, bool, bool, i64),
     (StoredTime, Option<StoredTime>),
@@ -156,6 +159,7 @@ impl Store {
                     why: &action.why,
                     age_ms: action.age.map(|age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX)),
                     outcome: &action.outcome,
+                    recording_id: action.recording.as_deref(),
                 })
                 .collect();
             with_conn!(conn, |c| {
@@ -209,10 +213,11 @@ impl Store {
                         sweep_actions::why,
                         sweep_actions::age_ms,
                         sweep_actions::outcome,
+                        sweep_actions::recording_id,
                     ))
                     .load(c)?
             });
-            let actions = rows.into_iter().map(|(n, call, user, what, why, age, outcome)| SweepAction {
+            let actions = rows.into_iter().map(|(n, call, user, what, why, age, outcome, recording)| SweepAction {
                 n: unsigned(n),
                 call,
                 user,
@@ -220,6 +225,7 @@ impl Store {
                 why,
                 age: age.map(|millis| Duration::from_millis(unsigned(millis))),
                 outcome,
+                recording,
             });
             Ok(actions.collect())
         };

@@ -5,7 +5,9 @@ use utoipa::ToSchema;
 
 use crate::domain::{
     Call, CallId, CallMode, CallStatus, CallType, DeviceId, EndReason, Escalation, EscalationCause, GroupId, Opaque,
-    Participant, ParticipantStatus, Role, Timestamp, UserId,
+    Participant, ParticipantStatus, RecordingId, RecordingStatus, Role, Timestamp, UserId,
+    call::CallRecording,
+    recording::{FileFormat, Layout, Resolution},
 };
 
 /// A call.
@@ -65,6 +67,9 @@ pub struct CallObject<'a> {
     duration_secs: Option<u64>,
     /// The most people who were in it at once.
     peak_participants: u32,
+    /// The recording that runs, or the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recording: Option<RecordingObject<'a>>,
     /// What the starter gave along: an object, at most 8 KiB.
     #[schema(value_type = Object)]
     metadata: Metadata<'a>,
@@ -100,6 +105,49 @@ impl Serialize for Metadata<'_> {
         match self.0 {
             Some(metadata) => metadata.serialize(serializer),
             None => serializer.collect_map(std::iter::empty::<(&str, &str)>()),
+        }
+    }
+}
+
+/// A recording, as far as its call knows.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RecordingOfCall)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordingObject<'a> {
+    /// The recording.
+    recording_id: &'a RecordingId,
+    /// Where it stands.
+    status: RecordingStatus,
+    /// Who wished for it.
+    started_by: &'a UserId,
+    /// When.
+    created_at: Timestamp,
+    /// How the picture is put together.
+    layout: Layout,
+    /// Its size.
+    resolution: Resolution,
+    /// There is no picture.
+    audio_only: bool,
+    /// What the file is.
+    format: FileFormat,
+    /// Days for which the file is kept once it is there.
+    retention_days: u32,
+}
+
+impl<'a> RecordingObject<'a> {
+    /// The recording as the call knows it.
+    pub fn of(recording: &'a CallRecording) -> Self {
+        let options = &recording.options;
+        Self {
+            recording_id: &recording.id,
+            status: recording.status,
+            started_by: &recording.by,
+            created_at: recording.since,
+            layout: options.layout,
+            resolution: options.resolution,
+            audio_only: options.audio_only,
+            format: options.format,
+            retention_days: options.retention_days,
         }
     }
 }
@@ -189,6 +237,7 @@ impl<'a> CallObject<'a> {
             ring_deadline: call.ring_deadline(),
             duration_secs: call.started_at.map(|_| call.duration(now).as_secs()),
             peak_participants: call.peak_participants,
+            recording: call.recording.as_ref().map(RecordingObject::of),
             metadata: Metadata(call.metadata.as_ref()),
             seq: call.seq,
             participants: call.participants.iter().map(|p| ParticipantObject::new(p, now)).collect(),

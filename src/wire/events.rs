@@ -11,10 +11,11 @@ use utoipa::{
 
 use super::{
     CallObject, Frame, Refusal,
-    call_object::{Escalating, ParticipantObject},
+    call_object::{Escalating, ParticipantObject, RecordingObject},
 };
 use crate::domain::{
-    AbortReason, CallId, CallMode, CallStatus, DeviceId, EndReason, EscalationCause, NodeId, Opaque, Role, SessionId, Timestamp, Track, UserId,
+    AbortReason, CallId, CallMode, CallStatus, DeviceId, EndReason, EscalationCause, NodeId, Opaque, RecordingId,
+    RecordingStatus, Role, SessionId, Timestamp, Track, UserId, recording::Layout,
 };
 
 /// The data of one kind of event.
@@ -125,6 +126,83 @@ events! {
         /// The move; missing: it was given up meanwhile.
         #[serde(skip_serializing_if = "Option::is_none")]
         escalating: Option<Escalating<'a>>,
+    }
+
+    true "call:state"
+    /// The call's recording has come further.
+    RecordingMoved {
+        /// Where the call stands.
+        status: CallStatus,
+        /// The recording.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        recording: Option<RecordingObject<'a>>,
+    }
+
+    true "recording:started"
+    /// The call is to be recorded: everybody hears of it before the media server is asked.
+    RecordingStarted {
+        /// The recording.
+        recording_id: &'a RecordingId,
+        /// Who wished for it.
+        by: &'a UserId,
+        /// Where it stands: `starting`.
+        status: RecordingStatus,
+        /// How the picture is put together.
+        layout: Layout,
+        /// There is no picture.
+        audio_only: bool,
+    }
+
+    true "recording:stopped"
+    /// It has been stopped, and its file is on the way; or it failed.
+    RecordingStopped {
+        /// The recording.
+        recording_id: &'a RecordingId,
+        /// Who stopped it; missing if it was the server.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        by: Option<&'a UserId>,
+        /// Where it stands: `processing` or `failed`.
+        status: RecordingStatus,
+        /// Why, if nobody stopped it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<&'a str>,
+    }
+
+    false "recording:ready"
+    /// A file is there; to everybody who has been in the call, also when it is over. May come twice, or not at all.
+    RecordingReady {
+        /// The call.
+        call_id: &'a CallId,
+        /// The recording.
+        recording_id: &'a RecordingId,
+        /// Where it stands: `ready`.
+        status: RecordingStatus,
+        /// The size of the file.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        size_bytes: Option<u64>,
+        /// How long it plays.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        duration_secs: Option<u64>,
+        /// When the file is deleted.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        expires_at: Option<Timestamp>,
+    }
+
+    false "recording:stopped"
+    /// It failed after its call had ended; to everybody who was in it.
+    RecordingFailed {
+        /// The call.
+        call_id: &'a CallId,
+        /// The recording.
+        recording_id: &'a RecordingId,
+        /// Where it stands: `failed`.
+        status: RecordingStatus,
+        /// How long it played.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        duration_secs: Option<u64>,
+        /// Why.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<&'a str>,
     }
 
     true "call:state"

@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     CallObject, Frame,
-    call_object::{Escalating, ParticipantObject},
+    call_object::{Escalating, ParticipantObject, RecordingObject},
     events::{self, Changes, EventData},
     frame::Writer,
 };
-use crate::domain::{Call, CallId, CallMode, DeviceId, Event, Recorded, Role, Timestamp, UserId};
+use crate::domain::{Call, CallId, CallMode, DeviceId, Event, Recorded, RecordingStatus, Role, Timestamp, UserId};
 
 /// One event for one user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -234,6 +234,25 @@ impl Head<'_> {
             Event::Resumed { user: user_id } => self.event(&events::CallResumed { user_id }),
             Event::Transferred { by: user_id, to: to_user_id } => {
                 self.event(&events::CallTransferred { user_id, to_user_id })
+            }
+            Event::RecordingStarted { recording: recording_id, options, by } => self.event(&events::RecordingStarted {
+                recording_id,
+                by,
+                status: RecordingStatus::Starting,
+                layout: options.layout,
+                audio_only: options.audio_only,
+            }),
+            Event::RecordingStopped { recording: recording_id, by, reason } => {
+                let (by, reason, status) = (by.as_ref(), reason.as_deref(), RecordingStatus::Processing);
+                self.event(&events::RecordingStopped { recording_id, by, status, reason })
+            }
+            Event::RecordingChanged { recording: recording_id, status: status @ RecordingStatus::Failed, reason } => {
+                let (reason, status) = (reason.as_deref(), *status);
+                self.event(&events::RecordingStopped { recording_id, by: None, status, reason })
+            }
+            Event::RecordingChanged { .. } => {
+                let recording = self.call.recording.as_ref().map(RecordingObject::of);
+                self.event(&events::RecordingMoved { status, recording })
             }
             Event::Escalating { .. } | Event::RoomOpened {} => match &self.call.escalation {
                 Some(escalation) if escalation.open => self.event(&events::CallEscalating {

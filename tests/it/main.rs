@@ -40,6 +40,7 @@ mod media_sweeper;
 mod media_webhooks;
 mod ownership_model;
 mod panics;
+mod recordings;
 mod reminders;
 mod rest_calls;
 mod resume;

@@ -139,6 +139,7 @@ impl CallActor {
                 self.links.get(&caller.user).is_some_and(|link| Some(&link.session) != caller.session.as_ref())
             }
             Command::BusyElsewhere { user } => *user != caller.user,
+            Command::RecordingChanged { .. } => self.would_change_nothing(&noticed),
             Command::RoomJoined { .. } | Command::RoomLeft { .. } => false,
             Command::Sweep(prey) => self.is_heard_of(prey) || self.would_change_nothing(&noticed),
             _ => true,

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{CallActor, Caller, RETRY_TIMER, Reply, asks::waits, call_object, publish::Prepared, relay::Relay};
 use crate::{
-    actors::{Answer, keyed},
+    actors::{Answer, keyed, recordings},
     clock,
     domain::{Call, Event, Recorded, Timestamp, UserId},
     store::{Commit, CommitOutcome, StoreError},
@@ -95,6 +95,9 @@ impl CallActor {
                 self.publish(prepared, ctx);
                 self.perform_room_effects(&before, &recorded, ctx);
                 fail::fail_point!("call-after-publish");
+                if recorded.iter().any(|recorded| recordings::is_concerned(&recorded.event)) {
+                    self.record();
+                }
                 if let Some(mut reply) = reply {
                     let answer = match reply.kept.take() {
                         Some(first) => Answer::OnRecord(Box::new(Ok(first))),
@@ -131,6 +134,13 @@ impl CallActor {
             }
         }
         self.pump(ctx);
+    }
+
+    /// Everybody has heard of it: whatever is to be done about the call's recording now is done, beside the call.
+    pub(super) fn record(&self) {
+        if let Some(recording) = &self.call.recording {
+            recordings::drive_beside(&self.node, recording.id.clone());
+        }
     }
 
     /// A caller with a session is where it is; one without has come in at a device whose session is not known.

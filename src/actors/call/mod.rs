@@ -325,6 +325,10 @@ impl Actor for CallActor {
                 ctx.run_later(LINK_PATIENCE, |actor, ctx| actor.miss_the_silent(ctx));
             }
         }
+        if (self.rebuilt || self.moved) && self.call.running_recording().is_some() {
+            // The owner before may have died between the wish and the deed.
+            self.record();
+        }
         self.look_for_former_members(ctx);
         self.note_position();
         self.arm_timer(ctx, Duration::ZERO);

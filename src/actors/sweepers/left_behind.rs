@@ -75,7 +75,7 @@ impl Sweeper for LeftBehind {
 
 fn prey(engaged: Engaged) -> (Found, (crate::domain::CallId, Prey)) {
     let Engaged { call, user, device, age } = engaged;
-    let found = Found { call: call.clone(), user: Some(user.clone()), age: Some(age) };
+    let found = Found { call: call.clone(), user: Some(user.clone()), age: Some(age), recording: None };
     (found, (call, Prey::LeftBehind { user, device }))
 }
 

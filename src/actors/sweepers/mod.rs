@@ -10,6 +10,7 @@
 //!                                            └──────────────── next batch, while they come full <───────┘
 //! ```
 
+mod expired_recordings;
 mod left_behind;
 mod local;
 mod max_duration;
@@ -19,6 +20,7 @@ mod run;
 mod runner;
 mod stale_connecting;
 mod stale_ringing;
+mod stuck_recordings;
 mod takeover;
 
 use std::time::Duration;
@@ -60,12 +62,14 @@ trait Sweeper {
 }
 
 /// Every sweeper there is.
-pub const NAMES: [&str; 7] = [
+pub const NAMES: [&str; 9] = [
     stale_ringing::NAME,
     stale_connecting::NAME,
     max_duration::NAME,
     left_behind::NAME,
     orphan_rooms::NAME,
+    stuck_recordings::NAME,
+    expired_recordings::NAME,
     takeover::NAME,
     old_audit::NAME,
 ];
@@ -77,6 +81,8 @@ fn all() -> [&'static dyn Sweeper; NAMES.len()] {
         &max_duration::MaxDuration,
         &left_behind::LeftBehind,
         &orphan_rooms::OrphanRooms,
+        &stuck_recordings::StuckRecordings,
+        &expired_recordings::ExpiredRecordings,
         &takeover::Takeover,
         &old_audit::OldAudit,
     ]

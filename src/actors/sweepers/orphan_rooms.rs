@@ -58,7 +58,7 @@ impl Sweeper for OrphanRooms {
 fn prey(names: &[CallId], fates: &HashMap<CallId, CallFate>, grace: Duration) -> Vec<(Found, CallId)> {
     let over = names.iter().filter_map(|call| match fates.get(call) {
         Some(CallFate::Over(age)) if *age >= grace => {
-            Some((Found { call: call.clone(), user: None, age: Some(*age) }, call.clone()))
+            Some((Found { call: call.clone(), user: None, age: Some(*age), recording: None }, call.clone()))
         }
         // Open, over a moment ago, or unknown.
         _ => None,

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{ActionOutcome, Halt, NodeHandle, hindrance};
 use crate::{
     actors::{Answer, Ask, Caller},
-    domain::{CallId, Command, DeviceId, Prey, SessionId, UserId},
+    domain::{CallId, Command, DeviceId, Prey, RecordingId, SessionId, UserId},
     store::SweepAction,
     wire::{ErrorCode, Refusal},
 };
@@ -27,6 +27,7 @@ pub(super) struct Found {
     pub call: CallId,
     pub user: Option<UserId>,
     pub age: Option<Duration>,
+    pub recording: Option<RecordingId>,
 }
 
 /// See the module.
@@ -95,7 +96,7 @@ impl Run {
         }
         tracing::info!(
             sweep = self.sweeper, call.id = %found.call, user.id = found.user.as_ref().map_or("", |user| user.as_str()),
-            what, why, age_secs = found.age.map(|age| age.as_secs()), outcome = outcome.as_str(),
+            recording.id = found.recording.as_ref().map_or("", |id| id.as_str()), what, why, age_secs = found.age.map(|age| age.as_secs()), outcome = outcome.as_str(),
             dry_run = self.dry_run, node.id = %self.node.id, run.id = %self.id, "swept"
         );
         SweepAction {
@@ -106,6 +107,7 @@ impl Run {
             why: why.to_owned(),
             age: found.age,
             outcome: outcome.as_str().to_owned(),
+            recording: found.recording.as_ref().map(|id| id.as_str().to_owned()),
         }
     }
 }

@@ -34,7 +34,10 @@ impl Sweeper for StaleConnecting {
             let Some(last) = batch.last() else { return Ok(()) };
             after = Some(last.call.clone());
             let batch = batch.into_iter().map(|overdue| {
-                (Found { call: overdue.call.clone(), user: None, age: Some(overdue.age) }, overdue.call)
+                (
+                    Found { call: overdue.call.clone(), user: None, age: Some(overdue.age), recording: None },
+                    overdue.call,
+                )
             });
             let act = |node, call| ask_owner(node, call, Prey::StaleConnecting);
             run.act("end_connecting", "the wait for media has passed its deadline", batch.collect(), act).await?;

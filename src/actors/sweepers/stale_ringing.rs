@@ -32,7 +32,10 @@ impl Sweeper for StaleRinging {
             let Some(last) = batch.last() else { return Ok(()) };
             after = Some(last.call.clone());
             let batch = batch.into_iter().map(|overdue| {
-                (Found { call: overdue.call.clone(), user: None, age: Some(overdue.age) }, overdue.call)
+                (
+                    Found { call: overdue.call.clone(), user: None, age: Some(overdue.age), recording: None },
+                    overdue.call,
+                )
             });
             let act = |node, call| ask_owner(node, call, Prey::StaleRinging);
             run.act("end_ring", "the ring's deadline has passed", batch.collect(), act).await?;

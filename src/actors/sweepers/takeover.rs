@@ -46,9 +46,9 @@ impl Sweeper for Takeover {
             let batch = run.node.store.orphaned_calls(after.as_ref(), BATCH).await?;
             let Some(last) = batch.last() else { return Ok(()) };
             after = Some(last.call.clone());
-            let batch = batch
-                .into_iter()
-                .map(|orphan| (Found { call: orphan.call.clone(), user: None, age: orphan.age }, orphan.call));
+            let batch = batch.into_iter().map(|orphan| {
+                (Found { call: orphan.call.clone(), user: None, age: orphan.age, recording: None }, orphan.call)
+            });
             run.act("take_over", "its owner's lease has run out", batch.collect(), take_over).await?;
         }
     }

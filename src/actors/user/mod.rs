@@ -72,6 +72,11 @@ pub struct Deliver(pub Arc<Delivery>);
 #[rtype(result = "()")]
 pub struct DeliverSignal(pub SignalDelivery);
 
+/// Something for every session that is no event of a call's state.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+pub struct Word(pub Frame);
+
 /// On another node a session was opened for a device of the user.
 #[derive(actix::Message)]
 #[rtype(result = "()")]
@@ -291,6 +296,16 @@ impl Handler<Leave> for UserActor {
 
     fn handle(&mut self, Leave { session }: Leave, ctx: &mut Self::Context) {
         self.part(&session, ctx);
+    }
+}
+
+impl Handler<Word> for UserActor {
+    type Result = ();
+
+    fn handle(&mut self, Word(frame): Word, _: &mut Self::Context) {
+        for member in &self.members {
+            member.outbox.push(frame.clone());
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use super::{
     coming::{accept, invite, join},
     ending::conclude,
     ending::status_for,
-    escalation, evolve, moderation, sweeping, timers, transfer,
+    escalation, evolve, moderation, recording, sweeping, timers, transfer,
 };
 use crate::domain::{
     By, Command, DeviceId, EndReason, Event, Membership, Participant, ParticipantStatus, Recorded, Rejection, Role,
@@ -114,6 +114,7 @@ fn with_the_end(
     }
     let follow = escalation::follow_up(&next, now, rules, &events);
     events.extend(moderation::succession(&next));
+    events.extend(recording::follow_up(&next, &events));
     events.extend(follow);
     events
 }
@@ -201,12 +202,14 @@ fn by_user(
         {
             Ok(vec![])
         }
+        Command::StopRecording if over => recording::stopped_with_the_call(call),
         Command::Role { .. }
         | Command::Kick { .. }
         | Command::Mute { .. }
         | Command::Lock { .. }
         | Command::Admit { .. }
         | Command::Deny { .. }
+        | Command::StartRecording { .. }
         | Command::RaiseHand { .. }
         | Command::Hold
         | Command::Resume
@@ -220,6 +223,8 @@ fn by_user(
         Command::Hold => transfer::hold(call, in_it(me)?, true),
         Command::Resume => transfer::hold(call, in_it(me)?, false),
         Command::Transfer { to } => transfer::transfer(call, now, rules, in_it(me)?, to),
+        Command::StartRecording { recording, wish } => recording::start(call, now, rules, in_it(me)?, recording, wish),
+        Command::StopRecording => recording::stop(call, in_it(me)?),
         Command::Escalate => escalation::requested(call, now, rules, &in_it(me)?.user),
         Command::Role { .. }
         | Command::Kick { .. }
@@ -233,6 +238,7 @@ fn by_user(
         | Command::ConnectionLost { .. }
         | Command::ConnectionBack { .. }
         | Command::Remove { .. }
+        | Command::RecordingChanged { .. }
         | Command::RoomJoined { .. }
         | Command::RoomLeft { .. }
         | Command::RoomOpened
@@ -288,6 +294,9 @@ fn by_system(call: &Call, now: Timestamp, rules: &Rules, command: &Command) -> D
             if here { back(call, now, rules, user, device)? } else { vec![] }
         }
         Command::Remove { users } => removed(call, users),
+        Command::RecordingChanged { recording, status, reason } => {
+            recording::changed(call, recording, *status, reason.as_ref())
+        }
         Command::RoomJoined { user, device } => escalation::room_joined(call, user, device),
         Command::RoomLeft { user, device } => escalation::room_left(call, user, device),
         Command::RoomOpened => escalation::room_opened(call),

@@ -1,10 +1,10 @@
 //! How one event changes a call. Also how a call is rebuilt from its history, so it never refuses: an event that is
 //! in the history has happened.
 
-use super::{Audience, Call, CallMode, CallStatus, End, Escalation, Transfer};
+use super::{Audience, Call, CallMode, CallRecording, CallStatus, End, Escalation, Take, Transfer};
 use crate::domain::{
-    CallId, DeviceId, EndReason, Event, Participant, ParticipantStatus, Recorded, Role, Timestamp, UserId,
-    event::Created,
+    CallId, DeviceId, EndReason, Event, Participant, ParticipantStatus, Recorded, RecordingStatus, Role, Timestamp,
+    UserId, event::Created,
 };
 
 impl Call {
@@ -52,6 +52,8 @@ impl Call {
             locked: false,
             lobby: false,
             transfer: None,
+            recording: None,
+            recordings: Vec::new(),
             escalates: created.escalates,
             escalation: None,
             no_escalation_before: None,
@@ -252,6 +254,18 @@ pub fn evolve(call: &mut Call, recorded: &Recorded) -> Audience {
                 p.leave_reason = Some(EndReason::Completed);
             }
         }
+        Event::RecordingStarted { recording, options, by } => {
+            call.recordings.push(Take { id: recording.clone(), since: at });
+            call.recording = Some(CallRecording {
+                id: recording.clone(),
+                status: RecordingStatus::Starting,
+                by: by.clone(),
+                options: *options,
+                since: at,
+            });
+        }
+        Event::RecordingStopped { recording, .. } => call.on_recording(recording, RecordingStatus::Processing),
+        Event::RecordingChanged { recording, status, .. } => call.on_recording(recording, *status),
         Event::Admitted { .. } | Event::MuteRequested { .. } | Event::Cancelled { .. } => {}
         Event::Escalating { cause, by, deadline } => {
             let open = call.escalation.as_ref().is_some_and(|escalation| escalation.open);
@@ -280,6 +294,9 @@ pub fn evolve(call: &mut Call, recorded: &Recorded) -> Audience {
             call.status = *status;
             call.end = Some(End { reason: *reason, by: by.clone(), at });
             call.transfer = None;
+            if let Some(recording) = call.recording.as_mut().filter(|recording| recording.status.is_running()) {
+                recording.status = RecordingStatus::Processing;
+            }
             call.escalation = None;
             for p in &mut call.participants {
                 if p.status.is_present() {

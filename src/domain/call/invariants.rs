@@ -43,6 +43,8 @@ pub enum Violation {
     InTheRoomMeansInTheCall,
     #[error("everybody is in the room, and the call does not move there")]
     AllInTheRoomMeansEscalated,
+    #[error("a recording runs in a call that is over")]
+    RecordingEndsWithTheCall,
     #[error("a call moves to the media server once, and there is no way back")]
     EscalatedOnce,
 }
@@ -66,6 +68,9 @@ pub fn check(call: &Call, history: &[Recorded]) -> Result<(), Violation> {
     one_winner(history)?;
     if call.status.is_final() != call.end.is_some() {
         return Err(Violation::FinalMeansEnded);
+    }
+    if call.status.is_final() && call.running_recording().is_some() {
+        return Err(Violation::RecordingEndsWithTheCall);
     }
     for (i, p) in call.participants.iter().enumerate() {
         if call.participants[..i].iter().any(|q| q.user == p.user) {

@@ -9,6 +9,7 @@ mod evolve;
 pub mod glare;
 mod invariants;
 mod moderation;
+mod recording;
 mod sweeping;
 mod timers;
 mod transfer;
@@ -27,6 +28,7 @@ pub use escalation::{ESCALATION_PAUSE, Escalation};
 pub use evolve::evolve;
 pub use invariants::{Violation, check};
 pub use moderation::admin_may;
+pub use recording::{CallRecording, MAX_RECORDINGS, Take};
 pub use transfer::Transfer;
 
 use super::{CallId, GroupId, Opaque, Participant, ParticipantStatus, Timestamp, UserId};
@@ -59,6 +61,7 @@ macro_rules! wire_names {
         impl ToSchema for $name {}
     };
 }
+pub(in crate::domain) use wire_names;
 
 wire_names!(
     /// What the call is for.
@@ -148,6 +151,10 @@ pub struct Call {
     pub locked: bool,
     pub lobby: bool,
     pub transfer: Option<Transfer>,
+    /// The one that runs, or the last.
+    pub recording: Option<CallRecording>,
+    /// All that were ever begun.
+    pub recordings: Vec<Take>,
     /// Moves to the media server when it outgrows two.
     pub escalates: bool,
     pub escalation: Option<Escalation>,

@@ -121,6 +121,22 @@ impl Limits {
         self.cells.look(key, quota, self.now()).map_err(|wait| self.refusal(Kind::Auth, wait))
     }
 
+    /// Whether a password for this is looked at that comes from this address: not while too many were wrong.
+    pub fn may_try_password(&self, thing: &str, address: ClientAddress) -> Result<(), Refusal> {
+        let Some(quota) = self.rules.as_ref().and_then(|rules| rules.quota(Kind::Password, Scope::Address)) else {
+            return Ok(());
+        };
+        let key = key(Kind::Password, Scope::Address, &about(thing, address));
+        self.cells.look(key, quota, self.now()).map_err(|wait| self.refusal(Kind::Password, wait))
+    }
+
+    /// A password for this from this address was wrong.
+    pub fn on_wrong_password(&self, thing: &str, address: ClientAddress) {
+        let Some(rules) = &self.rules else { return };
+        // Over the limit there is nothing more to remember.
+        let _ = self.admit(rules, Kind::Password, Scope::Address, &about(thing, address));
+    }
+
     /// Credentials from this address were not good.
     pub fn on_bad_credentials(&self, address: ClientAddress) {
         // Over the limit there is nothing more to remember.
@@ -174,6 +190,11 @@ pub fn retry_after(refusal: &Refusal) -> Option<Duration> {
 fn key(kind: Kind, scope: Scope, whom: &[u8]) -> Key {
     let hash = Sha256::new().chain_update([kind as u8, scope as u8]).chain_update(whom).finalize();
     hash.iter().take(16).fold(0, |key, byte| key << 8 | Key::from(*byte))
+}
+
+/// Each thing is counted by itself.
+fn about(thing: &str, address: ClientAddress) -> Vec<u8> {
+    [&network(address.ip()), thing.as_bytes()].concat()
 }
 
 /// What counts as one address: of IPv6 the network of 64 bits, which is what one customer has at least.

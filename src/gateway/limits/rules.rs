@@ -26,6 +26,8 @@ pub enum Kind {
     Read,
     /// Other requests that change something.
     Write,
+    /// Passwords of one recording's link, tried.
+    Password,
     /// Requests with a service key.
     Service,
     /// Refusals by a limit, pings, and frames that are not text, in one session.
@@ -68,7 +70,7 @@ const fn by_session(kind: Kind, name: &'static str, session: Quota) -> Row {
 
 /// In the order of [`Kind`]. docs/settings.md gives the reason for each; smaller, and what is named there is refused;
 /// larger, and one client costs its node more.
-const DEFAULTS: [Row; 10] = [
+const DEFAULTS: [Row; 11] = [
     row(Kind::Connect, "connect", Quota::of(300, 150), Quota::of(10_000, 20)),
     by_address(Kind::Auth, "auth", Quota::of(300, 100)),
     row(Kind::Start, "start", Quota::of(300, 150), Quota::of(5_000, 20)),
@@ -77,6 +79,7 @@ const DEFAULTS: [Row; 10] = [
     row(Kind::Command, "command", Quota::of(2_000, 100), Quota::of(20_000, 10)),
     row(Kind::Read, "read", Quota::of(1_000, 50), Quota::of(20_000, 10)),
     row(Kind::Write, "write", Quota::of(1_000, 50), Quota::of(10_000, 10)),
+    by_address(Kind::Password, "password", Quota::of(10, 300)),
     by_address(Kind::Service, "service", Quota::of(10_000, 10)),
     by_session(Kind::Flood, "flood", Quota::of(500, 20)),
 ];

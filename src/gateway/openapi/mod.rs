@@ -9,6 +9,7 @@ mod history;
 mod node;
 pub mod operation;
 pub mod page;
+mod recordings;
 pub mod schemas;
 mod service;
 #[cfg(test)]
@@ -33,6 +34,7 @@ const ABOUT: &str = "Carillon is the control plane for voice and video calls: it
 fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     let mut all = calls::operations(schemas);
     all.extend(history::operations(schemas));
+    all.extend(recordings::operations(schemas));
     all.extend(service::operations(schemas));
     all.extend(node::operations(schemas));
     all

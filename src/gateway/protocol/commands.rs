@@ -8,14 +8,14 @@ use super::{
     MAX_METADATA_BYTES, MAX_PAYLOAD_BYTES, MAX_PRESENCE, MAX_TEXT_CHARS,
     data::{
         AcceptData, HandData, Hello, InviteData, LockData, MediaData, MuteData, OneUser, OnlyCall, PresenceData,
-        ReasonData, RefreshData, RoleData, SignalData, SignalFields, StartData, SyncData, TransferData,
+        ReasonData, RecordData, RefreshData, RoleData, SignalData, SignalFields, StartData, SyncData, TransferData,
     },
     quality::{QualityData, Reported},
     wrong,
 };
 use crate::{
     actors::{Ask, messages::Resume},
-    domain::{CallId, Command, EndReason, Opaque, UserId},
+    domain::{CallId, Command, EndReason, Opaque, RecordingId, UserId, recording::RecordingWish},
     wire::{ErrorCode, Frame, Refusal},
 };
 
@@ -141,8 +141,14 @@ pub static COMMANDS: &[Spec] = &[
         }
         Ok(Request::Presence { users: user_ids })
     }),
-    only("recording:start", false, needs_media),
-    only("recording:stop", false, needs_media),
+    only("recording:start", true, |data| {
+        let RecordData { call_id, layout, resolution, audio_only, format, retention_days } = data.of()?;
+        let recording = RecordingId::new(uuid::Uuid::now_v7().to_string());
+        let recording = recording.map_err(|error| Refusal::invalid(error.to_string()))?;
+        let wish = RecordingWish { layout, resolution, audio_only, format, retention_days };
+        ask(call_id, Command::StartRecording { recording, wish }, ReplyShape::Recording)
+    }),
+    only("recording:stop", true, |data| data.plain(Command::StopRecording, ReplyShape::Recording)),
 ];
 
 /// The command with this name on a socket.
@@ -159,22 +165,12 @@ pub fn by_action(action: &str) -> Option<&'static Spec> {
 #[derive(Debug)]
 pub enum Request {
     Hello(Hello),
-    Refresh {
-        token: String,
-    },
+    Refresh { token: String },
     Start(Box<StartData>),
-    Call {
-        call: CallId,
-        ask: Ask,
-        reply: ReplyShape,
-    },
+    Call { call: CallId, ask: Ask, reply: ReplyShape },
     Signal(SignalData),
     Quality(Reported),
-    Presence {
-        users: Vec<UserId>,
-    },
-    /// Something only a media server can do.
-    NeedsMedia,
+    Presence { users: Vec<UserId> },
 }
 
 /// What a successful command is answered with.
@@ -185,6 +181,7 @@ pub enum ReplyShape {
     CallAndMedia,
     Events,
     Media,
+    Recording,
 }
 
 /// The data of a command: JSON text.
@@ -207,10 +204,6 @@ impl<'a> Data<'a> {
 
 fn ask(call: CallId, command: Command, reply: ReplyShape) -> Result<Request, Refusal> {
     Ok(Request::Call { call, ask: Ask::Do(command), reply })
-}
-
-fn needs_media(data: Data<'_>) -> Result<Request, Refusal> {
-    data.of::<OnlyCall>().map(|_| Request::NeedsMedia)
 }
 
 fn start(data: Data<'_>) -> Result<Request, Refusal> {

@@ -9,7 +9,10 @@ use utoipa::ToSchema;
 use super::MAX_RESUME;
 use crate::{
     actors::{SignalKind, messages::Resume},
-    domain::{CallId, CallType, DeviceId, GroupId, Opaque, Role, Track, UserId},
+    domain::{
+        CallId, CallType, DeviceId, GroupId, Opaque, Role, Track, UserId,
+        recording::{FileFormat, Layout, Resolution},
+    },
     wire::{Frame, Refusal},
 };
 
@@ -113,6 +116,25 @@ pub(super) struct SignalFields<'a> {
     pub(super) to: Option<UserId>,
     /// One device of `to`.
     pub(super) to_device: Option<DeviceId>,
+}
+
+/// How a call is to be recorded.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RecordData {
+    /// The call.
+    pub(super) call_id: CallId,
+    /// How the picture is put together; `grid` without.
+    pub(super) layout: Option<Layout>,
+    /// Its size; the setting's without.
+    pub(super) resolution: Option<Resolution>,
+    /// No picture; without, so for audio calls.
+    pub(super) audio_only: Option<bool>,
+    /// What the file is; `mp4` without.
+    pub(super) format: Option<FileFormat>,
+    /// Days for which the file is kept, 1 to 3650; the setting's without.
+    #[schema(minimum = 1, maximum = 3650)]
+    pub(super) retention_days: Option<u32>,
 }
 
 /// The call that is meant.

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::{
     data::{
         AcceptData, HandData, Hello, InviteData, LockData, MediaData, MuteData, OneUser, OnlyCall, PresenceData,
-        ReasonData, RefreshData, RoleData, SignalFields, StartData, SyncData, TransferData,
+        ReasonData, RecordData, RefreshData, RoleData, SignalFields, StartData, SyncData, TransferData,
     },
     quality::QualityData,
 };
@@ -15,7 +15,7 @@ use crate::{
     domain::{Timestamp, UserId, quality::Score},
     gateway::openapi::schemas::{SchemaOf, Schemas},
     media::ClientMedia,
-    wire::{CallObject, ErrorCode, events::SessionWelcome},
+    wire::{CallObject, ErrorCode, call_object::RecordingObject, events::SessionWelcome},
 };
 
 /// One command.
@@ -112,6 +112,14 @@ pub struct ScoresReply {
     scores: Vec<Option<Score>>,
 }
 
+/// The recording of a call.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "as above")]
+pub struct RecordingReply {
+    /// The recording that runs, or the last.
+    recording: RecordingObject<'static>,
+}
+
 /// How long the session lasts now.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
@@ -165,6 +173,13 @@ const MODERATING: &[ErrorCode] = &[
     ErrorCode::AlreadyEnded,
     ErrorCode::CallFull,
     ErrorCode::NotParticipant,
+];
+const RECORDING: &[ErrorCode] = &[
+    ErrorCode::Forbidden,
+    ErrorCode::WrongState,
+    ErrorCode::AlreadyEnded,
+    ErrorCode::NotParticipant,
+    ErrorCode::MediaUnavailable,
 ];
 const TOKENS: &[ErrorCode] = &[ErrorCode::Unauthenticated, ErrorCode::TokenExpired, ErrorCode::Forbidden];
 
@@ -434,18 +449,19 @@ pub static ALL: &[Described] = &[
     Described {
         event: "recording:start",
         summary: "Record the call",
-        says: "Needs a media server, and there is none yet.",
-        data: Schemas::read::<OnlyCall>,
-        reply: Schemas::nothing,
-        refuses: &[ErrorCode::MediaUnavailable],
+        says: "By host or cohost. Everybody hears of it before it begins. A call between peers moves to the media server \
+            first.",
+        data: Schemas::read::<RecordData>,
+        reply: Schemas::sent::<RecordingReply>,
+        refuses: RECORDING,
     },
     Described {
         event: "recording:stop",
         summary: "Stop recording",
-        says: "Needs a media server, and there is none yet.",
+        says: "By host or cohost; stopped already, nothing happens.",
         data: Schemas::read::<OnlyCall>,
-        reply: Schemas::nothing,
-        refuses: &[ErrorCode::MediaUnavailable],
+        reply: Schemas::sent::<RecordingReply>,
+        refuses: RECORDING,
     },
 ];
 

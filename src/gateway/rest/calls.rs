@@ -34,7 +34,7 @@ pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 const UNNAMED_DEVICE: &str = "rest";
 
 /// Whom a request speaks for.
-async fn claims(request: &HttpRequest, gateway: &Gateway) -> Result<Claims, Refusal> {
+pub(super) async fn claims(request: &HttpRequest, gateway: &Gateway) -> Result<Claims, Refusal> {
     let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = header.and_then(bearer);
     let token = token.ok_or_else(|| Refusal::new(ErrorCode::Unauthenticated, "a user's token is needed"))?;
@@ -49,7 +49,7 @@ pub(super) async fn reader(request: &HttpRequest, gateway: &Gateway) -> Result<C
 }
 
 /// A command as it stands in a request.
-struct Sent {
+pub(super) struct Sent {
     request: Request,
     caller: Caller,
     key: Option<CommandKey>,
@@ -62,7 +62,7 @@ struct Acting {
 }
 
 /// Reads a command: its data are the body and, but for a start, the call of the path.
-async fn read(
+pub(super) async fn read(
     http: &HttpRequest,
     gateway: &Gateway,
     spec: &Spec,
@@ -114,7 +114,7 @@ fn ok(data: &Frame) -> HttpResponse {
 }
 
 /// Carries out any command but a signal.
-async fn carry_out(gateway: &Gateway, sent: Sent) -> Result<HttpResponse, Refusal> {
+pub(super) async fn carry_out(gateway: &Gateway, sent: Sent) -> Result<HttpResponse, Refusal> {
     let pending = dispatch::send(gateway, sent.request, sent.caller, sent.key)?;
     let begun = if let Pending::Begun { call, .. } = &pending { Some(call.clone()) } else { None };
     let data = pending.reply(gateway).await?;

@@ -22,12 +22,23 @@ fn kind(of: &HistoryOf) -> &'static str {
 
 /// For the page after `place`.
 pub fn write(place: &Place, of: &HistoryOf) -> String {
-    let plain = format!("{VERSION}/{}/{}/{}", kind(of), place.at.as_millis(), place.call);
+    write_as(kind(of), place.at, place.call.as_str())
+}
+
+/// The same for a list of this kind.
+pub fn write_as(kind: &str, at: Timestamp, id: &str) -> String {
+    let plain = format!("{VERSION}/{kind}/{}/{id}", at.as_millis());
     plain.bytes().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// `None`: it is none that [`write`] gives for this kind of list.
 pub fn read(text: &str, of: &HistoryOf) -> Option<Place> {
+    let (at, id) = read_as(kind(of), text)?;
+    Some(Place { at, call: CallId::new(id).ok()? })
+}
+
+/// The same for a list of this kind.
+pub fn read_as(kind: &str, text: &str) -> Option<(Timestamp, String)> {
     if !text.len().is_multiple_of(2) || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
@@ -35,10 +46,10 @@ pub fn read(text: &str, of: &HistoryOf) -> Option<Place> {
     let plain = (0..text.len()).step_by(2).map(byte).collect::<Option<Vec<u8>>>()?;
     let plain = String::from_utf8(plain).ok()?;
     let mut parts = plain.splitn(4, '/');
-    let known = parts.next()? == VERSION && parts.next()? == kind(of);
+    let known = parts.next()? == VERSION && parts.next()? == kind;
     let at = parts.next()?.parse().ok().filter(|at| TIMES.contains(at))?;
-    let call = CallId::new(parts.next()?).ok()?;
-    known.then_some(Place { at: Timestamp::from_millis(at), call })
+    let id = parts.next()?.to_owned();
+    known.then_some((Timestamp::from_millis(at), id))
 }
 
 #[cfg(test)]

@@ -29,8 +29,8 @@ const NO_TIMERS: (&str, &str) = ("FAILPOINTS", "call-arm-timer=return");
 pub struct Swept {
     pub code: i32,
     /// The actions.
-    lines: Vec<String>,
-    summary: String,
+    pub lines: Vec<String>,
+    pub summary: String,
     errors: String,
 }
 

@@ -11,8 +11,8 @@ use proptest::{
 
 use super::super::scenarios::{device_id, opaque, user_id};
 use crate::domain::{
-    BusyPolicy, CallId, CallMode, CallType, Command, DeviceId, EndReason, GroupId, Opaque, Prey, Role, Start, UserId,
-    command::Track,
+    BusyPolicy, CallId, CallMode, CallType, Command, DeviceId, EndReason, GroupId, Opaque, Prey, RecordingId,
+    RecordingStatus, Role, Start, UserId, command::Track, recording::RecordingWish,
 };
 
 pub(super) const USERS: [&str; 5] = ["alice", "bob", "carol", "dave", "erin"];
@@ -75,6 +75,14 @@ pub(super) enum Step {
         group: GroupId,
         member: bool,
     },
+}
+
+const RECORDINGS: [&str; 3] = ["r1", "r2", "r3"];
+const STATUSES: [RecordingStatus; 4] =
+    [RecordingStatus::Recording, RecordingStatus::Processing, RecordingStatus::Ready, RecordingStatus::Failed];
+
+fn record(id: &str) -> Command {
+    Command::StartRecording { recording: RecordingId::new(id).unwrap(), wish: RecordingWish::default() }
 }
 
 fn users() -> impl Strategy<Value = UserId> {
@@ -165,6 +173,8 @@ fn moderating_commands() -> impl Strategy<Value = Command> {
         1 => Just(Command::Resume),
         1 => users().prop_map(|to| Command::Transfer { to }),
         1 => Just(Command::Escalate),
+        2 => select(&RECORDINGS[..]).prop_map(record),
+        1 => Just(Command::StopRecording),
         1 => any::<Option<bool>>().prop_map(|audio| Command::Media { audio, video: audio, screen: audio }),
     ]
 }
@@ -198,6 +208,11 @@ fn server_commands() -> impl Strategy<Value = Command> {
         1 => (users(), devices()).prop_map(|(user, device)| Command::ConnectionBack { user, device }),
         2 => Just(Command::Tick),
         2 => Just(Command::RoomOpened),
+        1 => (select(&RECORDINGS[..]), select(&STATUSES[..])).prop_map(|(id, status)| Command::RecordingChanged {
+            recording: RecordingId::new(id).unwrap(),
+            status,
+            reason: None,
+        }),
         1 => Just(Command::RoomUnavailable),
         1 => several_users().prop_map(|users| Command::Remove { users }),
         2 => preys().prop_map(Command::Sweep),

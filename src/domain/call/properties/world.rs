@@ -106,7 +106,8 @@ impl World {
                 Clash::Separate => slot = None,
             }
         }
-        let rules = Rules { max_participants: MAX_PARTICIPANTS, media_server: true, ..Rules::default() };
+        let rules =
+            Rules { max_participants: MAX_PARTICIPANTS, media_server: true, recordings: true, ..Rules::default() };
         let call = CallId::new(format!("call-{}", self.calls.len())).unwrap();
         let Ok(scene) = Scene::open(&Start { call, ..start.clone() }, self.now, rules) else { return };
         self.calls.push(scene);

@@ -10,6 +10,7 @@ mod glare;
 mod groups;
 mod numbering;
 mod reconnecting;
+mod recording;
 mod removing;
 mod ringing;
 mod roles;

@@ -230,6 +230,7 @@ pub async fn books(backend: Backend) {
         why: "it is wet".into(),
         age,
         outcome: "done".into(),
+        recording: None,
     };
     let actions = [action(1, None, None), action(2, Some("bob"), Some(SECOND))];
     store.record_actions(mine, &actions).await.unwrap();

@@ -1,0 +1,1 @@
+DROP POLICY forgets ON audit_log;
