@@ -147,6 +147,11 @@ impl CallActor {
         if stale {
             return reply.send(Ok(Answer::Done));
         }
+        if let Command::ConnectionLost { user, .. } = &noticed {
+            // That the owner has changed may have been on its way to the connection that is gone: it is said again to
+            // the next, which costs a client that knows it a restart of ICE.
+            self.told_of_owner.remove(user);
+        }
         self.perform(&By::System, &noticed, Some(command), None, Some(reply), ctx);
     }
 

@@ -13,7 +13,7 @@ use crate::{
     wire::ErrorCode,
 };
 
-const METHODS: [&str; 5] = ["get", "put", "post", "patch", "delete"];
+const METHODS: [&str; 6] = ["get", "head", "put", "post", "patch", "delete"];
 /// The one scope there is.
 const SCOPE: &str = "/api/v1";
 /// Stands for one route per command: the document has them one by one.

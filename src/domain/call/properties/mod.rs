@@ -91,8 +91,9 @@ fn the_random_walks_reach_every_corner() {
     assert!(merged.0 > 0 && merged.1 > 0, "glare merged {merged:?}");
     let all_kinds = "accepted admitted busy cancelled connected created declined denied ended escalated \
                      escalating escalation_aborted hand_raised held invited joined kicked left lobby_waiting \
-                     lock_changed media_changed missed moved mute_requested reconnected reconnecting resumed ringing \
-                     role_changed room_joined room_left room_opened transferred unreachable";
+                     lock_changed media_changed missed moved mute_requested reconnected reconnecting recording_changed \
+                     recording_started recording_stopped resumed ringing role_changed room_joined room_left \
+                     room_opened transferred unreachable";
     assert_eq!(kinds.into_iter().collect::<Vec<_>>().join(" "), all_kinds);
     let all_ends = ["busy", "cancelled", "declined", "ended", "failed", "missed"];
     assert_eq!(ends.into_iter().collect::<Vec<_>>(), all_ends);
