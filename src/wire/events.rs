@@ -60,7 +60,7 @@ pub struct Head<'a> {
 /// As the replies have it: its type is the media server's, which nothing here knows.
 fn client_media() -> RefOr<Schema> {
     let says = "The way into the room; for the device that is in the call. The node it is connected to adds it.";
-    RefOr::Ref(Ref::builder().ref_location_from_schema_name("Media").description(says).build())
+    RefOr::Ref(Ref::builder().ref_location_from_schema_name("Media").description(Some(says)).build())
 }
 
 fn schema_of<T: ToSchema>(others: &mut Found) -> RefOr<Schema> {
