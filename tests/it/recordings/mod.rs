@@ -2,6 +2,7 @@
 //! them and by files put where egress would put them; where a real livekit-server answers, a test says so.
 
 mod downloads;
+mod from_peers;
 mod lifecycle;
 mod lists;
 mod s3;
@@ -73,6 +74,11 @@ impl Studio {
         tell(&self.cluster, &self.secret, call, &path, kind, status, "EG_1").await
     }
 
+    /// How often LiveKit was asked for an egress, by nodes that may be dead by now.
+    fn egresses_asked_for(&self) -> usize {
+        (0..self.cluster.size()).map(|node| self.cluster.node(node).logged("egress asked for").len()).sum()
+    }
+
     /// A recording that is there, with this as its file.
     async fn recorded(&self, contents: &[u8]) -> (TestClient, TestClient, String, String) {
         let (alice, bob, call) = self.talk().await;
@@ -132,11 +138,17 @@ async fn tell(
     status: &str,
     egress: &str,
 ) -> Answer {
+    media_webhooks::tell(cluster, 0, secret, &event_id(), egress_event(call, path, kind, status, egress)).await
+}
+
+fn event_id() -> String {
+    format!("EV_{:032x}", rand::random::<u128>())
+}
+
+fn egress_event(call: &str, path: &str, kind: &str, status: &str, egress: &str) -> Value {
     let info = json!({
         "egressId": egress, "roomName": call, "status": status,
         "roomComposite": {"roomName": call, "layout": "grid", "fileOutputs": [{"filepath": path}]},
     });
-    let id = format!("EV_{:032x}", rand::random::<u128>());
-    let event = json!({"event": kind, "egressInfo": info});
-    media_webhooks::tell(cluster, 0, secret, &id, event).await
+    json!({"event": kind, "egressInfo": info})
 }
