@@ -1,6 +1,8 @@
 //! Recordings, from the wish to the end of the file. LiveKit's part is played by signed webhooks as its egress would send
 //! them and by files put where egress would put them; where a real livekit-server answers, a test says so.
 
+#[cfg(feature = "failpoints")]
+mod crashes;
 mod downloads;
 mod from_peers;
 mod lifecycle;
@@ -72,6 +74,14 @@ impl Studio {
     async fn tell(&self, call: &str, recording: &str, kind: &str, status: &str) -> Answer {
         let path = self.file(recording).display().to_string();
         tell(&self.cluster, &self.secret, call, &path, kind, status, "EG_1").await
+    }
+
+    /// The same by way of the first node, which may die of it; whether it has answered.
+    #[cfg(feature = "failpoints")]
+    async fn tell_to_death(&self, call: &str, recording: &str, kind: &str, status: &str) -> bool {
+        let (path, id) = (self.file(recording).display().to_string(), event_id());
+        let event = egress_event(call, &path, kind, status, "EG_1");
+        media_webhooks::tell_to_death(&self.cluster, 0, &self.secret, &id, event).await
     }
 
     /// How often LiveKit was asked for an egress, by nodes that may be dead by now.
