@@ -47,20 +47,30 @@ fn token(key: &str, secret: &str, sha256: &str) -> String {
 }
 
 async fn post(cluster: &TestCluster, node: usize, body: &str, token: &str) -> Answer {
+    try_post(cluster, node, body, token).await.expect("the node answers")
+}
+
+async fn try_post(cluster: &TestCluster, node: usize, body: &str, token: &str) -> Result<Answer, reqwest::Error> {
     let address = format!("http://{}{PATH}", cluster.node(node).address);
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let request = client.post(address).header("content-type", "application/webhook+json").body(body.to_owned());
-    let response = request.header("authorization", token).send().await.expect("the node answers");
+    let response = request.header("authorization", token).send().await?;
     let status = response.status().as_u16();
-    let text = response.text().await.unwrap();
+    let text = response.text().await?;
     let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-    Answer { status, content_type: String::new(), location: None, body }
+    Ok(Answer { status, content_type: String::new(), location: None, body })
 }
 
 /// A good webhook, signed with this secret.
 pub async fn tell(cluster: &TestCluster, node: usize, secret: &str, id: &str, event: Value) -> Answer {
     let body = stamped(event, id, now());
     post(cluster, node, &body, &token(API_KEY, secret, &hash(&body))).await
+}
+
+/// The same to a node that may die of it; whether it has answered.
+pub async fn tell_to_death(cluster: &TestCluster, node: usize, secret: &str, id: &str, event: Value) -> bool {
+    let body = stamped(event, id, now());
+    try_post(cluster, node, &body, &token(API_KEY, secret, &hash(&body))).await.is_ok()
 }
 
 /// How many were answered so, on all nodes.

@@ -1,7 +1,10 @@
 //! Recordings, from the wish to the end of the file. LiveKit's part is played by signed webhooks as its egress would send
 //! them and by files put where egress would put them; where a real livekit-server answers, a test says so.
 
+#[cfg(feature = "failpoints")]
+mod crashes;
 mod downloads;
+mod from_peers;
 mod lifecycle;
 mod lists;
 mod s3;
@@ -73,6 +76,19 @@ impl Studio {
         tell(&self.cluster, &self.secret, call, &path, kind, status, "EG_1").await
     }
 
+    /// The same by way of the first node, which may die of it; whether it has answered.
+    #[cfg(feature = "failpoints")]
+    async fn tell_to_death(&self, call: &str, recording: &str, kind: &str, status: &str) -> bool {
+        let (path, id) = (self.file(recording).display().to_string(), event_id());
+        let event = egress_event(call, &path, kind, status, "EG_1");
+        media_webhooks::tell_to_death(&self.cluster, 0, &self.secret, &id, event).await
+    }
+
+    /// How often LiveKit was asked for an egress, by nodes that may be dead by now.
+    fn egresses_asked_for(&self) -> usize {
+        (0..self.cluster.size()).map(|node| self.cluster.node(node).logged("egress asked for").len()).sum()
+    }
+
     /// A recording that is there, with this as its file.
     async fn recorded(&self, contents: &[u8]) -> (TestClient, TestClient, String, String) {
         let (alice, bob, call) = self.talk().await;
@@ -132,11 +148,17 @@ async fn tell(
     status: &str,
     egress: &str,
 ) -> Answer {
+    media_webhooks::tell(cluster, 0, secret, &event_id(), egress_event(call, path, kind, status, egress)).await
+}
+
+fn event_id() -> String {
+    format!("EV_{:032x}", rand::random::<u128>())
+}
+
+fn egress_event(call: &str, path: &str, kind: &str, status: &str, egress: &str) -> Value {
     let info = json!({
         "egressId": egress, "roomName": call, "status": status,
         "roomComposite": {"roomName": call, "layout": "grid", "fileOutputs": [{"filepath": path}]},
     });
-    let id = format!("EV_{:032x}", rand::random::<u128>());
-    let event = json!({"event": kind, "egressInfo": info});
-    media_webhooks::tell(cluster, 0, secret, &id, event).await
+    json!({"event": kind, "egressInfo": info})
 }

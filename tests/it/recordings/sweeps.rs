@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Its time is over.
-fn expire(studio: &Studio, recording: &str) {
+pub fn expire(studio: &Studio, recording: &str) {
     // With another version: who has read it before does not write over this.
     let set = "expires_at = now() - interval '1 hour', version = version + 1";
     let sql = format!("UPDATE recordings SET {set} WHERE id = '{recording}'");
@@ -22,7 +22,7 @@ fn expire(studio: &Studio, recording: &str) {
 }
 
 /// Everything that happened to it happened an hour ago.
-fn age(studio: &Studio, recording: &str) {
+pub fn age(studio: &Studio, recording: &str) {
     let hour = "interval '1 hour'";
     let sql = format!(
         "UPDATE recordings SET version = version + 1, created_at = created_at - {hour}, attempt_at = attempt_at - {hour}, \
@@ -31,7 +31,7 @@ fn age(studio: &Studio, recording: &str) {
     studio.cluster.database().unwrap().sql(&sql);
 }
 
-fn row(studio: &Studio, recording: &str, column: &str) -> Option<String> {
+pub fn row(studio: &Studio, recording: &str, column: &str) -> Option<String> {
     let sql = format!("SELECT {column}::text FROM recordings WHERE id = '{recording}'");
     studio.cluster.database().unwrap().sql(&sql)[0][0].clone()
 }

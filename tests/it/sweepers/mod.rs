@@ -52,7 +52,7 @@ pub async fn carillon_sweep(cluster: &TestCluster, arguments: &[&str]) -> Swept 
 }
 
 /// Sweeps by hand until a run is as wanted.
-async fn sweep_until(cluster: &TestCluster, arguments: &[&str], is: impl Fn(&Swept) -> bool) -> Swept {
+pub async fn sweep_until(cluster: &TestCluster, arguments: &[&str], is: impl Fn(&Swept) -> bool) -> Swept {
     let deadline = Instant::now() + SWEPT;
     loop {
         let swept = carillon_sweep(cluster, arguments).await;
