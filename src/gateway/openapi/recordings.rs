@@ -108,7 +108,8 @@ fn download(method: &'static str, schemas: &mut Schemas) -> Operation {
             "By a user's token, by a link that was given to a user, or by the public link, whose password is asked for by \
              HTTP Basic. By ranges as RFC 9110 says.",
         )
-        .by(Asker::User)
+        .by(Asker::Anybody)
+        .header("Authorization", "A user's token (Bearer), or the public link's password (Basic).", text.clone())
         .query("link", "Of the public link.", text.clone())
         .query("user", "Of a user's link.", text.clone())
         .query("expires", "Of a user's link: when it ends, in milliseconds since 1970.", number(0, i64::MAX as u64))
@@ -122,5 +123,5 @@ fn download(method: &'static str, schemas: &mut Schemas) -> Operation {
         .answers_nothing(304, "The asker has it already.")
         .answers_nothing(307, "The file is in a bucket: it is fetched there.")
         .answers_nothing(416, "The file has no such part.")
-        .refuses(&[ErrorCode::Forbidden, ErrorCode::WrongState])
+        .refuses(&[ErrorCode::Unauthenticated, ErrorCode::TokenExpired, ErrorCode::Forbidden, ErrorCode::WrongState])
 }

@@ -63,6 +63,7 @@ fn body(route: &str) -> Option<Value> {
         "POST:/api/v1/calls" => json!({"calleeIds": ["judy"]}),
         "POST:/api/v1/calls/{callId}/quality" => json!({"jitterMs": 5}),
         "PATCH:/api/v1/calls/{callId}/participants/{userId}" => json!({"role": "participant"}),
+        "PATCH:/api/v1/recordings/{recordingId}" => json!({"retentionDays": 30}),
         "POST:/api/v1/service-keys" => json!({"name": "another"}),
         _ if route.starts_with("PUT:") => json!({}),
         _ => return None,

@@ -94,8 +94,10 @@ async fn admitted(http: &HttpRequest, gateway: &Gateway, id: &str) -> Result<Rec
 }
 
 async fn signed(gateway: &Gateway, id: &RecordingId, params: &Params, signature: &str) -> Result<Recording, No> {
-    let user = params.id("user", |text| UserId::new(text))?.ok_or_else(absent)?;
-    let until = params.number("expires", 0, i64::MAX as u64)?.and_then(|millis| i64::try_from(millis).ok());
+    // A link that is none is one to nothing.
+    let user = params.id("user", |text| UserId::new(text)).ok().flatten().ok_or_else(absent)?;
+    let until =
+        params.number("expires", 0, i64::MAX as u64).ok().flatten().and_then(|millis| i64::try_from(millis).ok());
     let until = Timestamp::from_millis(until.ok_or_else(absent)?);
     let now = clock::now();
     if !gateway.links.fits_user(id, &user, until, now, signature) {
