@@ -35,7 +35,7 @@ const SHOWN_RUNS: u32 = 3;
 /// What to sweep.
 #[derive(Debug, Clone, Args)]
 pub(super) struct SweepArgs {
-    /// The sweeper to run: stale_ringing, stale_connecting, max_duration, left_behind, takeover or old_audit.
+    /// The sweeper to run; `--list` names them.
     #[arg(value_name = "NAME", required_unless_present = "list", value_parser = sweeper_named)]
     name: Option<String>,
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     error::StoreError,
     invitations::{self, Answer, Invitation},
-    recordings::CallRecordings,
+    recording_commits::CallRecordings,
     types::{CommandId, is_keyed},
 };
 use crate::domain::{Call, CallId, NodeId, Participant, Recorded, UserId, call::glare::Slot};

@@ -10,7 +10,7 @@ use super::{
     commit::Prepared,
     error::Fault,
     models::{CallRow, EventRow, InvitationRow, ParticipantRow, ResultRow, SlotRow},
-    recordings::{PartRow, RecordingRow},
+    recording_commits::{PartRow, RecordingRow},
     schema::{call_events, calls, command_results, invitations, participants, recording_parts, recordings, slots},
     types::{StoredTime, signed},
 };

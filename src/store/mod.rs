@@ -40,6 +40,7 @@ mod postgres;
 mod prey;
 mod quality;
 mod queue;
+mod recording_commits;
 mod recordings;
 mod refusals;
 mod retry;

@@ -37,7 +37,7 @@ async fn a_sweep_by_hand(cluster: ClusterBuilder) {
 
     let list = carillon_sweep(&cluster, &["--list"]).await;
     let all = format!("{}\n{}", list.lines.join("\n"), list.summary);
-    for sweeper in ["stale_ringing", "stale_connecting", "max_duration", "left_behind", "takeover", "old_audit"] {
+    for sweeper in carillon::actors::sweepers::NAMES {
         assert!(all.contains(&format!("{sweeper}: ")), "{all}");
     }
     assert!(all.contains("1 run by hand: done: found 1, acted 1, failed 0"), "{all}");
