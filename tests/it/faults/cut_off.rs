@@ -87,7 +87,8 @@ async fn who_is_on_a_node_that_loses_postgresql_for_a_while_stays_in_the_call_of
         let bob = Roamer::of(&balancer, 1, bob);
         let link = &cluster.links(1).database;
         link.set(Mode::Refuse);
-        tokio::time::sleep(2 * LEASE).await;
+        // Long enough to lose the lease, and well before the node would send bob elsewhere.
+        tokio::time::sleep(LEASE * 3 / 2).await;
         link.mend();
         until_ready(&cluster, 1).await;
         // Also when nobody does anything: longer than the grace.

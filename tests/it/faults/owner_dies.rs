@@ -116,6 +116,31 @@ async fn an_active_call_goes_on_when_its_owner_dies_and_both_clients_are_on_othe
     .await;
 }
 
+/// What was on its way to a connection that breaks may be lost with it.
+#[tokio::test]
+async fn who_loses_the_connection_after_the_owner_has_died_is_told_again_that_signals_are_lost() {
+    repeat(1, async |history, _| {
+        let mut cluster = nodes(3).start().await;
+        let (alice, mut bob, call) = talk(&cluster, 2).await;
+        history.include(&call);
+        cluster.node_mut(0).kill();
+        for side in [&alice, &bob] {
+            side.expect_within(TAKEOVER, "call:renegotiate", |e| e["callId"] == *call).await;
+        }
+        bob.drop_connection().await;
+        alice.expect_of("call:participant_reconnecting", &call).await;
+        let bob = bob.resume(cluster.node(2)).await;
+        bob.expect_of("call:renegotiate", &call).await;
+        assert_reaches(history, &alice, &bob, &call, true).await;
+        history.must(&alice, "call:end", about(&call)).await;
+        for side in [&alice, &bob] {
+            side.expect_end(&call, "completed").await;
+        }
+        history.check(&cluster, &[&alice, &bob]).await;
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_connecting_call_goes_on_when_its_owner_dies_and_both_clients_are_on_other_nodes() {
     repeat(1, async |history, _| {
