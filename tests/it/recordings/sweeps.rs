@@ -149,7 +149,9 @@ async fn a_file_that_never_comes_makes_the_recording_failed() {
     assert!(studio.tell(&call, &recording, "egress_ended", "EGRESS_COMPLETE").await.ok());
     age(&studio, &recording);
     let swept = carillon_sweep(&studio.cluster, &["stuck_recordings"]).await;
-    assert!(swept.ended("done; found 1, acted 1, failed 0"), "{swept:?}");
+    // Or the look for the file that the webhook began has come late enough to find it by itself.
+    let done = ["done; found 1, acted 1, failed 0", "done; found 0, acted 0, failed 0"];
+    assert!(done.iter().any(|done| swept.ended(done)), "{swept:?}");
     let stopped = alice.expect_within(PATIENCE, "recording:stopped", |data| data["status"] == "failed").await;
     assert_eq!(stopped.data["reason"], json!("its file was not found"));
 }
