@@ -76,7 +76,13 @@ pub async fn drive(node: &NodeHandle, id: &RecordingId) -> Result<(), Refusal> {
             Step::Settle => settle(node, recording).await?,
             Step::Stop => stop(node, recording).await?,
             Step::LookForFile => match look_for_file(node, recording).await? {
-                Some(fact) => note(node, id, &fact).await?,
+                Some(fact) => {
+                    let noted = note(node, id, &fact).await?;
+                    if noted.is_none() {
+                        tracing::debug!(recording.id = %id, node.id = %node.id, "file of a recording waited for");
+                    }
+                    noted
+                }
                 None => None,
             },
         };

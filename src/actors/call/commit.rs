@@ -70,7 +70,7 @@ impl CallActor {
     fn on_committed(
         &mut self,
         outcome: Result<CommitOutcome, StoreError>,
-        prepared: Prepared,
+        mut prepared: Prepared,
         caller: Option<Caller>,
         reply: Option<Reply>,
         ctx: &mut Context<Self>,
@@ -91,7 +91,7 @@ impl CallActor {
                 self.note_position();
                 self.log(&prepared);
                 fail::fail_point!("call-before-publish");
-                let recorded = prepared.recorded.clone();
+                let recorded = std::mem::take(&mut prepared.recorded);
                 self.publish(prepared, ctx);
                 self.perform_room_effects(&before, &recorded, ctx);
                 fail::fail_point!("call-after-publish");
