@@ -321,6 +321,12 @@ class Production(unittest.TestCase):
         self.assertTrue(matches(monitor["selector"], service["metadata"]["labels"]))
         self.assertIn(monitor["endpoints"][0]["port"], {port["name"] for port in service["spec"]["ports"]})
 
+    def test_the_alerts_are_those_for_a_prometheus_without_an_operator(self):
+        rules = one(production(), "PrometheusRule", "carillon")
+        alerts = yaml.safe_load((ROOT / "deploy/prometheus/alerts.yaml").read_text())
+        self.assertEqual(rules["spec"], alerts, "run deploy/prometheus/make-rule")
+        self.assertEqual(rules["metadata"]["labels"], one(production(), "ServiceMonitor", "carillon")["metadata"]["labels"])
+
     def test_nodes_reach_what_they_need_and_are_reached_by_the_balancer_and_by_prometheus_alone(self):
         policies = of_kind(production(), "NetworkPolicy")
         node = peer(one(production(), "Deployment", "carillon"))
