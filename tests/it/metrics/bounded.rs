@@ -17,8 +17,11 @@ async fn odd_traffic(cluster: &TestCluster, salt: &str) {
         let refused = client.call(&command, json!({"callId": salt})).await.expect_err("no such command");
         assert_eq!(refused.code, "invalid", "{command}");
     }
-    for command in ["call:accept", "call:end", "call:get", "call:sync"] {
-        let refused = client.call(command, json!({"callId": format!("call-{salt}")})).await.expect_err("no such call");
+    for command in ["call:accept", "call:end", "call:get", "call:raise_hand"] {
+        let refused = client
+            .call(command, json!({"callId": format!("call-{salt}"), "raised": true}))
+            .await
+            .expect_err("no such call");
         assert_eq!(refused.code, "not_found", "{command}");
     }
     client.cast("call:signal", json!({"callId": salt, "type": "offer", "payload": {"sdp": salt}}));

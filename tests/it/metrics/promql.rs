@@ -4,8 +4,12 @@
 pub fn selectors(expression: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut rest = expression;
-    while let Some(start) = rest.find(|c: char| c.is_ascii_alphabetic() || c == '_' || c == '"' || c == '[') {
+    while let Some(start) = rest.find(|c: char| c.is_ascii_alphanumeric() || c == '_' || c == '"' || c == '[') {
         rest = &rest[start..];
+        if rest.starts_with(|c: char| c.is_ascii_digit()) {
+            rest = rest.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '.');
+            continue;
+        }
         if let Some(quoted) = rest.strip_prefix('"') {
             rest = quoted.split_once('"').map_or("", |(_, after)| after);
             continue;
@@ -17,12 +21,14 @@ pub fn selectors(expression: &str) -> Vec<String> {
         let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':')).unwrap_or(rest.len());
         let (word, after) = rest.split_at(end);
         rest = after;
-        let next = after.trim_start().chars().next();
+        let next = after.trim_start();
         if ["by", "on", "without", "ignoring", "group_left", "group_right"].contains(&word) {
             // Names of labels.
             rest = after.split_once(')').map_or("", |(_, after)| after);
-        } else if next == Some('(') || ["and", "or", "unless", "bool", "offset", "inf", "nan"].contains(&word) {
-            // A function or an operator.
+        } else if ["(", "by ", "without "].iter().any(|what| next.starts_with(what))
+            || ["and", "or", "unless", "bool", "offset", "inf", "nan"].contains(&word)
+        {
+            // A function, an aggregation or an operator.
         } else if let Some(matchers) = after.strip_prefix('{') {
             let end = closing(matchers);
             found.push(format!("{word}{{{}}}", &matchers[..end]));
