@@ -51,7 +51,8 @@ def strict(schema):
 def custom_schema(document):
     """The schema of a kind that the Prometheus operator brings."""
     for file in (TOOLS / "crds").glob("*.yaml"):
-        definition = yaml.safe_load(file.read_text())["spec"]
+        # A flag in the middle is how Go writes it; Python wants it at the beginning.
+        definition = yaml.safe_load(file.read_text().replace("^(?i)", "(?i)^"))["spec"]
         if definition["names"]["kind"] == document["kind"]:
             [schema] = [v["schema"]["openAPIV3Schema"] for v in definition["versions"] if v["name"] == "v1"]
             schema = strict(copy.deepcopy(schema))
