@@ -12,6 +12,8 @@ pub enum Close {
     TokenExpired,
     /// A newer session of the same device.
     Replaced,
+    /// An operator has sent the user away.
+    Operator,
     /// The client does not read.
     TooSlow,
     /// A frame over the bound.
@@ -33,12 +35,13 @@ impl Close {
     pub const RETRY_SOON: Self = Self::Restarting { retry_after_ms: 1_000 };
 
     /// The code on the wire, its name, and how long the client is to wait before it comes back, in milliseconds; no
-    /// time: not with the same credentials.
+    /// time: not with the same credentials, or not by itself.
     const fn parts(self) -> (u16, &'static str, Option<u64>) {
         match self {
             Self::Unauthenticated => (4001, "unauthenticated", None),
             Self::TokenExpired => (4002, "token_expired", None),
             Self::Replaced => (4003, "replaced", None),
+            Self::Operator => (4010, "disconnected_by_operator", None),
             Self::TooSlow => (4008, "too_slow", Some(1_000)),
             Self::TooBig => (4009, "too_big", Some(1_000)),
             Self::RateLimited { retry_after_ms } => (4029, "rate_limited", Some(retry_after_ms)),
@@ -59,6 +62,7 @@ impl From<CloseCause> for Close {
     fn from(cause: CloseCause) -> Self {
         match cause {
             CloseCause::Replaced => Self::Replaced,
+            CloseCause::Operator => Self::Operator,
             CloseCause::TryAgain => Self::RETRY_SOON,
         }
     }

@@ -3,7 +3,10 @@
 //! Owns framing and where the session stands (asking for credentials, being attached, ready). Decides nothing about a
 //! call and keeps nothing of one. A client that misbehaves harms its own session at most.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Handler, StreamHandler};
 use actix_http::ws::Item;
@@ -80,12 +83,18 @@ struct Listed {
 
 impl Drop for Listed {
     fn drop(&mut self) {
+        self.gateway.node.sockets.fetch_sub(1, Ordering::Relaxed);
         self.gateway.sockets.remove(&self.socket.id);
         self.leave();
     }
 }
 
 impl Listed {
+    fn new(gateway: Arc<Gateway>, socket: Arc<Socket>) -> Self {
+        gateway.node.sockets.fetch_add(1, Ordering::Relaxed);
+        Self { gateway, socket, membership: None }
+    }
+
     fn leave(&mut self) {
         if let Some(membership) = self.membership.take() {
             self.gateway.node.directory.remove_session(&self.socket.id);
@@ -127,7 +136,7 @@ pub fn upgrade(
     let id = SessionId::new(uuid::Uuid::new_v4().simple().to_string())
         .map_err(actix_web::error::ErrorInternalServerError)?;
     let socket = Socket::new(id, peer.tcp);
-    let listed = Listed { gateway: gateway.clone(), socket: socket.clone(), membership: None };
+    let listed = Listed::new(gateway.clone(), socket.clone());
     let phase = match claims {
         Some(claims) => {
             socket.set_expiry(claims.expires_at);
