@@ -84,7 +84,7 @@ async function follow({ requestId }, name, dryRun) {
     if (request?.state === "withdrawn") return tell(`The ${kind} of ${name} was withdrawn.`, { bad: true });
     if (request?.state !== "finished") continue;
     return tell(`The ${kind} of ${name} is finished.`, {
-      link: request.runId ? { href: `#/sweeps/${encodeURIComponent(request.runId)}`, text: "What it did" } : toAudit("sweep.run"),
+      link: request.runId ? { href: `#/sweeps/${encodeURIComponent(request.runId)}`, text: "What it did" } : toAudit("sweep.request"),
     });
   }
   tell(`The ${kind} of ${name} is not finished after ${SWEEP_LIMIT_MS / 1_000} s. Its run will stand in the list.`, { bad: true });

@@ -31,7 +31,7 @@ export function auditView(_, query) {
       { title: "Did", cell: (entry) => h("code", {}, entry.action) },
       { title: "To", cell: (entry) => target(entry.target) },
       { title: "Outcome", cell: (entry) => plain(entry.outcome) },
-      { title: "Detail", cell: (entry) => entry.detail ?? entry.reason ?? "–" },
+      { title: "Note", cell: (entry) => entry.note ?? "–" },
       { title: "Node", cell: (entry) => entry.nodeId ? id(entry.nodeId) : "–" },
       { title: "Request", cell: (entry) => entry.requestId ? [id(entry.requestId), " ", copy(entry.requestId, "request id")] : "–" },
     ],

@@ -1,5 +1,5 @@
 // One call: what is known of it, who has a part in it, and what happened, drawn and as a table.
-// Survives a call object that is not to be had (one deleted by retention, or an older node): the timeline alone is shown.
+// Survives a call object that is not to be had (an older node): the timeline alone is shown.
 
 import { get, path } from "./api.js";
 import { endCall } from "./acts.js";
@@ -34,10 +34,9 @@ async function timeline(callId, signal, before) {
 
 async function details(callId, signal) {
   try {
-    const answer = await get(path`calls/${callId}`, {}, signal);
-    return answer.call ?? answer;
+    return (await get(path`admin/calls/${callId}`, {}, signal)).call;
   } catch (error) {
-    if (error.status === 404 || error.status === 403 || error.status === 409) return { missing: true };
+    if (error.status === 404) return { missing: true };
     throw error;
   }
 }

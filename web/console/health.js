@@ -7,17 +7,17 @@ import { age, plain, several, span } from "./format.js";
 const LATELY_MS = 15 * 60_000;
 // A sweep may be late by its own interval, as its turn is jittered; by this much more something holds it up.
 const LATE_MS = 60_000;
-// What a run says when it is well.
-const WELL = new Set(["ok", "done", "clean", "finished", "running"]);
+// What a run says when it is well; one that has not said anything is under way, or its node died.
+const WELL = "done";
 
 /** Whether a run of a sweep is not well. */
 export function hasFailed(run) {
-  return Boolean(run) && (run.failed > 0 || (run.outcome !== undefined && run.outcome !== null && !WELL.has(run.outcome)));
+  return Boolean(run) && (run.failed > 0 || (run.outcome ?? WELL) !== WELL);
 }
 
 /** What a run came to: `well`, `not well` or `running`. */
 export function runWords(run) {
-  if (hasFailed(run)) return run.outcome && !WELL.has(run.outcome) ? plain(run.outcome) : `${run.failed} failed`;
+  if (hasFailed(run)) return (run.outcome ?? WELL) !== WELL ? plain(run.outcome) : `${run.failed} failed`;
   return run.finishedAt ? "well" : "running";
 }
 
@@ -49,7 +49,7 @@ function ofNode(node, now, add) {
   if (node.state === "draining") add("busy", `Node ${node.nodeId} is draining.`);
   if (left < 0) add("bad", `Node ${node.nodeId} has not renewed its lease: it ended ${age(now + left, now)}.`);
   if (node.busUp === false) add("bad", `Node ${node.nodeId} has no bus: it does not hear the others.`);
-  for (const one of node.degraded ?? []) add("bad", `Node ${node.nodeId} does without ${one.dependency ?? one}.`);
+  for (const one of node.degraded ?? []) add("bad", `Node ${node.nodeId} does without ${one}.`);
 }
 
 function ofSweep(sweep, now, add) {

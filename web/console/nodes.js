@@ -67,7 +67,7 @@ const load = (node, value) => node.state === "gone" ? "–" : Number.isFinite(va
 
 function wantOf(node) {
   if (node.state === "gone") return "–";
-  const without = (node.degraded ?? []).map((one) => one.dependency ?? one);
+  const without = [...(node.degraded ?? [])];
   if (node.busUp === false) without.push("bus");
   return without.length > 0 ? state("bad", without.join(", ")) : "nothing";
 }

@@ -20,7 +20,7 @@ export function overview() {
     nodes: new Feed((signal) => get("admin/nodes", {}, signal), draw),
     calls: new Feed((signal) => get("admin/calls", { limit: MOST_CALLS }, signal), draw),
     sweeps: new Feed((signal) => get("admin/sweeps", {}, signal), draw),
-    letters: new Feed((signal) => get("admin/dead-letters", { limit: 50 }, signal), draw),
+    letters: new Feed((signal) => letters(signal), draw),
   };
 
   function draw() {
@@ -43,6 +43,16 @@ export function overview() {
   const element = h("div", {}, verdict, tiles);
   draw();
   return { title: "Overview", element, close: () => Object.values(feeds).forEach((feed) => feed.close()) };
+}
+
+// A node that knows nothing of webhooks has no dead letters.
+async function letters(signal) {
+  try {
+    return await get("admin/dead-letters", { limit: 50 }, signal);
+  } catch (error) {
+    if (error.status === 404) return { deadLetters: [], isUnknown: true };
+    throw error;
+  }
 }
 
 const NAMES = { nodes: "nodes", calls: "calls", sweeps: "sweeps", letters: "dead letters" };
@@ -73,7 +83,7 @@ function nodesTile({ nodes }) {
     const told = nodes.filter((node) => node.state !== "gone" && Number.isFinite(node[field]));
     return told.length > 0 ? count(told.reduce((total, node) => total + node[field], 0)) : "not told";
   };
-  const wanting = [...new Set(nodes.filter((node) => node.state !== "gone").flatMap((node) => (node.degraded ?? []).map((one) => one.dependency ?? one)))];
+  const wanting = [...new Set(nodes.filter((node) => node.state !== "gone").flatMap((node) => node.degraded ?? []))];
   return [
     big(count(by("live").length), "live"),
     lines([
@@ -104,7 +114,8 @@ function sweepsTile({ sweeps }) {
   ])];
 }
 
-function lettersTile({ deadLetters, nextCursor, total }) {
+function lettersTile({ deadLetters, nextCursor, total, isUnknown }) {
+  if (isUnknown) return h("p", { class: "quiet" }, "This node sends no webhooks.");
   const more = nextCursor && total === undefined;
   const newest = deadLetters[0];
   return [big(count(total ?? deadLetters.length), more ? "or more" : "waiting"), newest && lines([["newest", when(newest.createdAt)], ["event", newest.event]])];

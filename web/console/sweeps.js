@@ -10,8 +10,6 @@ import { callLink, condition, copy, facts, fill, h, hrefs, id, lasting, panel, s
 import { table } from "./table.js";
 
 const RUNS = 50;
-// Actions of one answer, the most that a node gives.
-const ACTIONS = 500;
 
 const outcomeOf = (run) => state(hasFailed(run) ? "bad" : run.finishedAt ? "good" : "busy", runWords(run), "outcome");
 const howOf = (run) => `${run.by === "hand" ? "by hand" : "on schedule"}${run.dryRun ? ", dry run" : ""}`;
@@ -83,14 +81,14 @@ export function sweepsView(_, query) {
 
 // The run with all its actions: they are asked for from the beginning each time while it runs.
 async function wholeRun(runId, signal) {
-  let run = null;
+  let run;
   const actions = [];
   for (;;) {
     const answer = await get(path`admin/sweeps/runs/${runId}`, { after: actions.at(-1)?.n }, signal);
-    run = answer.run ?? answer;
-    const page = answer.actions ?? run.actions ?? [];
+    const page = answer.actions;
+    run = answer;
     actions.push(...page);
-    if (page.length < ACTIONS) return { run, actions };
+    if (answer.nextAfter === undefined || page.length === 0) return { run, actions };
   }
 }
 
