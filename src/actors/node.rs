@@ -16,6 +16,7 @@ use tokio::sync::{Mutex, oneshot};
 
 use super::{
     Answer,
+    counts::Metrics,
     degraded::{Degraded, Dependency},
     directory::Directory,
     membership::Membership,
@@ -30,7 +31,6 @@ use crate::{
     },
     domain::{CallId, NodeId, Rules, UserId, busy::BusyPolicy},
     media::Media,
-    metrics::Metrics,
     store::Store,
     wire::{Frame, Refusal},
 };
@@ -264,7 +264,7 @@ impl Node {
     /// Tells the sender of a signal what became of it: always if it gave the signal an id, else only a failure.
     pub(super) fn settle(&self, receipt: &Receipt, outcome: Result<(), Refusal>) {
         match receipt {
-            Receipt::Here { outbox, id, .. } => match (id, outcome) {
+            Receipt::Here { outbox, id, .. } => match (id, self.counted(outcome)) {
                 (Some(id), Ok(())) => outbox.push(Frame::reply_ok(id, "{}")),
                 (Some(id), Err(refusal)) => outbox.push(Frame::reply_err(id, &refusal)),
                 (None, Ok(())) => {}
@@ -281,6 +281,12 @@ impl Node {
                 }
             }
         }
+    }
+
+    /// Counts what became of a signal of a session or a request of this node.
+    fn counted(&self, outcome: Result<(), Refusal>) -> Result<(), Refusal> {
+        self.metrics.signals.of(&outcome);
+        outcome
     }
 }
 

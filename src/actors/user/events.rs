@@ -10,6 +10,7 @@ use crate::{
         Answer, Ask, Caller, CloseCause, Node,
         messages::{Delivery, Missed, Resume, Standing},
     },
+    clock,
     domain::{CallId, DeviceId, NodeId, UserId, busy::is_busy},
     wire::{
         ErrorCode, Frame,
@@ -208,7 +209,8 @@ impl UserActor {
             }
             self.tell_busy(call.clone());
         }
-        self.hand_on(&Delivery { call: call.clone(), epoch, owner, items, standing, unlinked: false }, seq);
+        let at = clock::monotonic();
+        self.hand_on(&Delivery { call: call.clone(), epoch, owner, items, standing, unlinked: false, at }, seq);
         for delivery in waiting {
             self.on_delivery(delivery, ctx);
         }
@@ -243,6 +245,7 @@ impl Handler<Deliver> for UserActor {
 
     fn handle(&mut self, Deliver(delivery): Deliver, ctx: &mut Self::Context) {
         self.on_delivery(delivery.clone(), ctx);
+        self.node.metrics.on_delivered(delivery.owner == self.node.id, delivery.at.elapsed());
         if let (true, Standing::Engaged { device }) = (delivery.unlinked, &delivery.standing) {
             self.tell_where(&delivery.call, device);
         }
