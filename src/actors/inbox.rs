@@ -10,7 +10,7 @@ use bytestring::ByteString;
 use serde::de::DeserializeOwned;
 
 use super::{
-    NodeHandle,
+    Answer, NodeHandle,
     messages::{Delivery, ItemHead, Receipt, SignalDelivery, SignalHead, SignalRequest, ToNode, ToUser},
     user,
 };
@@ -82,6 +82,15 @@ impl bus::Inbox for Inbox {
                 node.spawn(async move {
                     let result = taking.take_handed(from.clone(), call, parcel).await;
                     if let Err(refusal) = taking.tell_node(&from, &ToNode::Answer { id, result }, &[]) {
+                        tracing::debug!(node.id = %from, error = %refusal.message, "answer not published");
+                    }
+                });
+            }
+            ToNode::Order { id, order } => {
+                let obeying = node.clone();
+                node.spawn(async move {
+                    let result = Ok(Answer::Report(obeying.obey(order).await));
+                    if let Err(refusal) = obeying.tell_node(&from, &ToNode::Answer { id, result }, &[]) {
                         tracing::debug!(node.id = %from, error = %refusal.message, "answer not published");
                     }
                 });

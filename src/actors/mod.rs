@@ -17,6 +17,7 @@ pub mod media_watch;
 pub mod membership;
 pub mod messages;
 pub mod node;
+pub mod operator;
 pub mod outbox;
 pub mod polling;
 mod reader;

@@ -12,7 +12,7 @@ use actix::{Arbiter, ArbiterHandle};
 use bytes::Bytes;
 use dashmap::DashMap;
 use serde::Serialize;
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::{Mutex, Notify, oneshot};
 
 use super::{
     Answer,
@@ -57,6 +57,12 @@ pub struct Node {
     pub media: Media,
     /// How long the audit log is kept; unset: for ever.
     pub audit_kept: OnceLock<Duration>,
+    /// Open sockets, also those that have not said hello.
+    pub sockets: AtomicU64,
+    /// How often sweepers run that say nothing else; set when they start.
+    pub sweep_interval: OnceLock<Duration>,
+    /// The node was asked to leave by other means than a signal.
+    pub leave: Notify,
     /// New calls are refused: the node is leaving.
     pub draining: AtomicBool,
     bus: OnceLock<Arc<dyn Bus>>,
@@ -83,6 +89,9 @@ impl Node {
             metrics: Metrics::default(),
             media,
             audit_kept: OnceLock::new(),
+            sockets: AtomicU64::new(0),
+            sweep_interval: OnceLock::new(),
+            leave: Notify::new(),
             draining: AtomicBool::new(false),
             bus: OnceLock::new(),
             arbiters: RwLock::default(),

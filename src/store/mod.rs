@@ -12,6 +12,7 @@
 
 mod audit;
 mod calls;
+mod calls_now;
 mod columns;
 mod command_results;
 mod commit;
@@ -53,6 +54,7 @@ mod statement;
 mod stats;
 mod sweep_runs;
 mod sweeps;
+mod sweeps_now;
 mod timeline;
 mod tls;
 mod types;
@@ -69,6 +71,7 @@ use tokio::sync::oneshot;
 
 pub use audit::{Act, Actor, ActorKind, AuditEntry, AuditFilter};
 pub use calls::{CallOwner, ClaimOutcome, HandedOutcome, StoredCall};
+pub use calls_now::{CallNow, CallThen, OpenCallsQuery};
 pub use command_results::CommandRecord;
 pub use commit::{Commit, CommitOutcome};
 pub use connection::Kind;
@@ -80,7 +83,7 @@ pub use history::{Direction, HistoryEntry, HistoryOf, HistoryPage, HistoryPartic
 pub use history_sql::MOST_LOOKED_AT;
 pub use livekit_events::{BATCH_ROOMS, CallFate};
 pub use migrate::{is_migrated, migrate};
-pub use nodes::{LiveNode, NodeInfo};
+pub use nodes::{KnownNode, LiveNode, NodeInfo, NodeLoad};
 pub use open_calls::OpenCall;
 pub use positions::{BATCH_POSITIONS, Position};
 pub use prey::{Engaged, Orphan, Overdue};
@@ -91,6 +94,7 @@ pub use standing::Standing;
 pub use stats::CallTally;
 pub use sweep_runs::{StoredRun, SweepAction, SweepRun};
 pub use sweeps::{SweepRequest, SweeperState};
+pub use sweeps_now::{RequestOutcome, RequestState, RunsQuery, SweeperNow};
 pub use timeline::{TimelineEvent, Told};
 pub use types::{CommandId, is_keyed};
 pub use viewer::Viewer;

@@ -10,6 +10,7 @@
 //!                                            └──────────────── next batch, while they come full <───────┘
 //! ```
 
+mod described;
 mod expired_recordings;
 mod left_behind;
 mod local;
@@ -27,6 +28,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use self::described::{Described, described};
 use self::run::Run;
 use super::{Node, NodeHandle, degraded::Dependency};
 use crate::store::StoreError;
@@ -104,6 +106,8 @@ impl From<StoreError> for Halt {
 
 /// Runs the sweepers on this node, whenever it is this node's turn, until the node ends.
 pub async fn run(node: NodeHandle, interval: Duration) {
+    // Set once: here.
+    let _ = node.sweep_interval.set(interval);
     tokio::join!(local::run(node.clone()), runner::run(node, interval));
 }
 

@@ -36,6 +36,10 @@ pub enum Read {
     Members,
     /// The audit log.
     Audit,
+    /// The open calls of everybody.
+    OpenCalls,
+    /// One user's sessions and calls.
+    User,
 }
 
 impl Read {
@@ -47,6 +51,8 @@ impl Read {
             Self::GroupCalls => ("calls.read", "group"),
             Self::Members => ("members.read", "group"),
             Self::Audit => ("audit.read", "audit"),
+            Self::OpenCalls => ("calls.read", "calls"),
+            Self::User => ("user.read", "user"),
         }
     }
 }
