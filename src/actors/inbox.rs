@@ -15,6 +15,7 @@ use super::{
     user,
 };
 use crate::{
+    clock,
     cluster::{
         bus,
         envelope::{self, Envelope},
@@ -108,6 +109,9 @@ impl bus::Inbox for Inbox {
                     }
                 }
             }
+            // Only to itself: the same clock.
+            ToNode::Echo { sent_nanos } if from == node.id => node.on_echo(sent_nanos),
+            ToNode::Echo { .. } => {}
             ToNode::SignalDelivery { user, head } => {
                 if let (Some(addr), Some(frame)) = (node.directory.user(&user), blobs.next()) {
                     // `do_send`: see `Node::deliver_here`.
@@ -127,7 +131,8 @@ impl bus::Inbox for Inbox {
                     tracing::warn!(node.id = %from, "delivery without its frames dropped");
                     return;
                 };
-                let delivery = Delivery { call, epoch, owner: from, items, standing, unlinked };
+                let at = clock::monotonic();
+                let delivery = Delivery { call, epoch, owner: from, items, standing, unlinked, at };
                 addr.do_send(user::Deliver(Arc::new(delivery)));
             }
             ToUser::Signal { head } => {

@@ -1,7 +1,7 @@
 //! What actors say to each other, in the process and (as JSON with blobs, see [`crate::cluster::envelope`]) between
 //! nodes. Fields may be added; a node of the next version must understand this one.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -200,6 +200,8 @@ pub struct Delivery {
     pub standing: Standing,
     /// The owner does not know which session the device in the call has: whoever holds one says so.
     pub unlinked: bool,
+    /// When it was committed here, or came by the bus.
+    pub at: Instant,
 }
 
 /// A signal for one user, from the call's owner.
@@ -348,6 +350,10 @@ pub enum ToNode {
     /// How far calls of the sender have come, with their epochs: who follows one and is behind has lost something.
     Digest {
         calls: Vec<(CallId, u64, u64)>,
+    },
+    /// To the sender itself, so that it knows how long the bus takes; by its own clock, since its start.
+    Echo {
+        sent_nanos: u64,
     },
     /// Blob: the frame.
     SignalDelivery {

@@ -166,6 +166,15 @@ impl Node {
         }
     }
 
+    /// The call as it is in the store, open or over, without asking its owner.
+    pub async fn look_at_call(&self, call: &CallId) -> Result<Frame, Refusal> {
+        let unreadable = || Refusal::new(ErrorCode::Internal, "the call cannot be read");
+        match self.read_call(call, None, Ask::Get, unreadable()).await? {
+            Answer::Call(call) => Ok(call),
+            _ => Err(unreadable()),
+        }
+    }
+
     /// Has the call's owner end it. The call as it is then.
     ///
     /// # Errors

@@ -99,6 +99,8 @@ impl Act {
 
     /// The same act in a record of its own: what came of one that was on record before it was done.
     pub fn again(&self, at: Timestamp) -> Self {
+        // After it in the log, which is in the order of ids, whatever the clock says.
+        let at = at.max(self.at + Duration::from_millis(1));
         Self { id: id_at(at, rand::random()), at, ..self.clone() }
     }
 

@@ -31,6 +31,7 @@ mod history_sql;
 mod invitations;
 mod link;
 mod livekit_events;
+mod measures;
 mod migrate;
 mod models;
 mod nodes;
@@ -99,11 +100,11 @@ pub use types::{CommandId, is_keyed};
 pub use viewer::Viewer;
 pub use writer::WriterStats;
 
-use crate::secret::Secret;
+use crate::{metrics::Page, secret::Secret};
 use connection::{Conn, Purpose, Target, with_conn};
 use error::Fault;
 use open_calls::Questions;
-use pool::Pool;
+use pool::{Pool, PoolStats};
 use quality::Reports;
 use writer::Writer;
 
@@ -250,6 +251,46 @@ impl Store {
     /// What the writer has done.
     pub fn writer_stats(&self) -> WriterStats {
         self.inner.writer.stats()
+    }
+
+    /// Writes what was counted and measured, but for what [`Store::queues`] tells.
+    pub fn write_counts(&self, page: &mut Page) {
+        self.inner.writer.write_counts(page);
+        let pools = self.pools();
+        let rows = |number: fn(&PoolStats) -> usize| {
+            #[expect(clippy::cast_precision_loss, reason = "there are few of them")]
+            let row = |pool: &PoolStats| ([("pool", pool.name)], number(pool) as f64);
+            pools.iter().map(row).collect()
+        };
+        page.gauges("database_connections_limit", "Connections that a pool may have", rows(|pool| pool.connections));
+        page.gauges("database_connections", "Connections of a pool that stand", rows(|pool| pool.connected));
+        page.gauges("database_connections_in_use", "Connections of a pool that are at work", rows(|pool| pool.busy));
+        let waits = pools.iter().map(|pool| ([("pool", pool.name)], pool.waits.clone())).collect();
+        page.histograms("database_pool_wait_seconds", "How long work waited for a connection of a pool", waits);
+    }
+
+    /// What waits in front of the database: the name of the queue, how many, how many may, and how often it was full.
+    pub fn queues(&self) -> Vec<(&'static str, usize, usize, Option<u64>)> {
+        let [(commits, commits_bound), (bytes, bytes_bound)] = self.inner.writer.fill();
+        let mut queues = vec![("commits", commits, commits_bound, None), ("commit_bytes", bytes, bytes_bound, None)];
+        queues.extend(self.pools().into_iter().map(|pool| {
+            let name = match pool.name {
+                "reader" => "database_reader",
+                "viewer" => "database_viewer",
+                _ => "database_lease",
+            };
+            (name, pool.waiting, pool.capacity, Some(pool.full))
+        }));
+        queues
+    }
+
+    fn pools(&self) -> Vec<PoolStats> {
+        let inner = &self.inner;
+        [Some(&inner.readers), inner.viewers.as_ref(), Some(&inner.leases)]
+            .into_iter()
+            .flatten()
+            .map(Pool::stats)
+            .collect()
     }
 
     /// Takes no more work, finishes what waits, and closes the connections. Every clone is closed with it.

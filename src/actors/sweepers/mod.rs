@@ -130,9 +130,12 @@ fn hindrance(node: &Node) -> Option<&'static str> {
     }
 }
 
+/// What can become of a run.
+pub(super) const RUN_OUTCOMES: [&str; 3] = ["done", "could_not_ask", "failed"];
+
 /// What became of one action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ActionOutcome {
+pub(super) enum ActionOutcome {
     Done,
     /// The owner found that it is not what it was taken for, or it was mended meanwhile.
     LeftAlone,
@@ -144,8 +147,11 @@ enum ActionOutcome {
 }
 
 impl ActionOutcome {
+    /// All there are, in the order of their values.
+    pub(super) const ALL: [Self; 5] = [Self::Done, Self::LeftAlone, Self::CouldNotAsk, Self::Failed, Self::DryRun];
+
     /// The word in logs and tables.
-    const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Done => "done",
             Self::LeftAlone => "left_alone",

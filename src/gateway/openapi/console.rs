@@ -8,9 +8,10 @@ use super::{
     schemas::Schemas,
 };
 use crate::{
+    actors::sweepers,
     domain::{CallId, CallStatus, GroupId, NodeId, UserId},
     gateway::rest::admin::{
-        calls::{Calls, EndBody, Ended},
+        calls::{Calls, EndBody, Ended, Seen},
         nodes::{DrainBody, Drained, Nodes},
         sweeps::{Followed, Report, Requested, Runs, SweepBody, Sweeps},
         users::{SentAway, Shown},
@@ -62,6 +63,7 @@ fn nodes(schemas: &mut Schemas) -> Vec<Operation> {
 
 fn calls(schemas: &mut Schemas) -> Vec<Operation> {
     let (page, ended) = (schemas.sent::<Calls<'static>>(), schemas.sent::<Ended>());
+    let seen = schemas.sent::<Seen>();
     let (status, node, user) = (schemas.read::<CallStatus>(), schemas.read::<NodeId>(), schemas.read::<UserId>());
     let (group, call, why) = (schemas.read::<GroupId>(), schemas.read::<CallId>(), schemas.read::<EndBody>());
     vec![
@@ -73,6 +75,9 @@ fn calls(schemas: &mut Schemas) -> Vec<Operation> {
             .query("limit", "How many; 50 without.", number(1, 200))
             .query("cursor", "The `nextCursor` of the page before.", cursor())
             .answers(200, "A page of the list, newest first.", page),
+        operator("get", "calls/{callId}", "getCallByOperator", "Look at any call")
+            .path_part("callId", "The call.", call.clone())
+            .answers(200, "The call.", seen),
         operator("post", "calls/{callId}/end", "endCallByOperator", "End a call from outside")
             .says(
                 "For everybody in it, with the end reason `kicked` and without `by`: who it was is in the audit log alone. \
@@ -107,7 +112,7 @@ fn sweeps(schemas: &mut Schemas) -> Vec<Operation> {
     let (list, page) = (schemas.sent::<Sweeps<'static>>(), schemas.sent::<Runs<'static>>());
     let (report, followed) = (schemas.sent::<Report<'static>>(), schemas.sent::<Followed<'static>>());
     let (requested, wish) = (schemas.sent::<Requested<'static>>(), schemas.read::<SweepBody>());
-    let name = || json!({"type": "string"});
+    let name = || json!({"type": "string", "enum": sweepers::NAMES});
     vec![
         operator("get", "sweeps", "listSweepers", "List the sweepers").answers(200, "The sweepers.", list),
         operator("get", "sweeps/runs", "listSweepRuns", "List runs of sweepers")

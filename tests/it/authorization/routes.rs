@@ -25,8 +25,8 @@ GET:/api/v1/calls/active                             unauthenticated ok         
 GET:/api/v1/calls/stats                              unauthenticated ok              ok              ok              ok              ok              ok              unauthenticated
 GET:/api/v1/calls/{callId}                           unauthenticated not_found       ok              ok              ok              ok              not_found       unauthenticated
 GET:/api/v1/calls/{callId}/participants              unauthenticated not_found       ok              ok              ok              ok              not_found       unauthenticated
-GET:/api/v1/calls/{callId}/timeline                  unauthenticated not_found       not_found       not_found       ok              ok              ok              unauthenticated
-GET:/api/v1/calls/{callId}/quality                   unauthenticated not_found       not_found       not_found       ok              ok              ok              unauthenticated
+GET:/api/v1/calls/{callId}/timeline                  unauthenticated not_found       not_found       not_found       ok              ok              ok              ok
+GET:/api/v1/calls/{callId}/quality                   unauthenticated not_found       not_found       not_found       ok              ok              ok              ok
 POST:/api/v1/calls/{callId}/quality                  unauthenticated not_found       not_found       not_found       ok              ok              not_found       unauthenticated
 POST:/api/v1/calls/{callId}/{action}                 unauthenticated not_found       ok              ok              ok              ok              not_found       unauthenticated
 PATCH:/api/v1/calls/{callId}/participants/{userId}   unauthenticated not_found       not_participant not_participant forbidden       ok              not_found       unauthenticated
@@ -55,6 +55,7 @@ DELETE:/api/v1/service-keys/{id}                     unauthenticated unauthentic
 GET:/api/v1/admin/audit                              unauthenticated forbidden       forbidden       forbidden       forbidden       forbidden       ok              ok
 GET:/api/v1/admin/nodes                              unauthenticated forbidden       forbidden       forbidden       forbidden       forbidden       ok              ok
 GET:/api/v1/admin/calls                              unauthenticated forbidden       forbidden       forbidden       forbidden       forbidden       ok              ok
+GET:/api/v1/admin/calls/{callId}                     unauthenticated forbidden       forbidden       forbidden       forbidden       forbidden       ok              ok
 GET:/api/v1/admin/users/{userId}                     unauthenticated forbidden       forbidden       forbidden       forbidden       forbidden       ok              ok
 GET:/api/v1/admin/sweeps                             unauthenticated forbidden       forbidden       forbidden       forbidden       forbidden       ok              ok
 GET:/api/v1/admin/sweeps/runs                        unauthenticated forbidden       forbidden       forbidden       forbidden       forbidden       ok              ok

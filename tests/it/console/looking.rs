@@ -125,7 +125,7 @@ async fn the_open_calls(cluster: TestCluster) {
     assert_eq!(ids(&all), [waiting.as_str(), &ringing, &talk], "newest first: {all}");
     assert!(all["serverTime"].is_string() && all["nextCursor"].is_null(), "{all}");
     let shown = &list(&all, "calls")[2];
-    assert_eq!((&shown["status"], &shown["type"], &shown["mode"]), (&json!("active"), &json!("audio"), &json!("p2p")));
+    assert_eq!((&shown["status"], &shown["type"], &shown["mode"]), (&json!("active"), &json!("video"), &json!("p2p")));
     assert_eq!((&shown["initiatorId"], &shown["ownerNode"]), (&json!("alice"), &json!(owner)), "{shown}");
     assert_eq!((&shown["ownerGone"], &shown["participantCount"]), (&json!(false), &json!(2)), "{shown}");
     assert_eq!(shown["participants"][0], json!({"userId": "alice", "status": "joined"}), "{shown}");
@@ -203,4 +203,28 @@ async fn a_user_is_shown_with_sessions_on_every_node_and_a_silent_node_is_never_
     let seen = until(&cluster, 0, "users/alice", |seen| list(seen, "unreachableNodes").is_empty()).await;
     assert!(list(&seen, "sessions").iter().any(|session| session["nodeId"] == *ids[0]), "{seen}");
     drop((phone, laptop, bob));
+}
+
+#[tokio::test]
+async fn any_call_its_timeline_and_its_quality_are_read_with_a_service_key_and_on_record() {
+    let cluster = TestCluster::two_nodes().start().await;
+    let alice = cluster.connect(0, "alice", "phone").await;
+    let bob = cluster.connect(0, "bob", "phone").await;
+    let call = alice.call_through(&bob).await;
+    let seen = must(&cluster, 1, "GET", &format!("calls/{call}"), None).await;
+    assert_eq!((&seen["call"]["callId"], &seen["call"]["status"]), (&json!(call), &json!("active")), "{seen}");
+    alice.act("call:end", &call).await;
+    let seen = must(&cluster, 1, "GET", &format!("calls/{call}"), None).await;
+    assert_eq!(seen["call"]["endReason"], "completed", "{seen}");
+    let http = cluster.http(1);
+    let timeline = http.service("GET", &format!("/api/v1/calls/{call}/timeline"), None).await;
+    assert_eq!(timeline.body["events"][0]["kind"], "created", "{timeline:?}");
+    assert_eq!(http.service("GET", &format!("/api/v1/calls/{call}/quality"), None).await.status, 200);
+    for action in ["call.read", "timeline.read", "quality.read"] {
+        assert_eq!(recorded(&cluster, 1, action, &call).await.len(), 1, "{action}");
+    }
+    for path in ["admin/calls/none", "calls/none/timeline", "calls/none/quality"] {
+        let refused = http.service("GET", &format!("/api/v1/{path}"), None).await;
+        assert_eq!((refused.status, refused.code()), (404, "not_found"), "{path}: {refused:?}");
+    }
 }

@@ -148,6 +148,27 @@ async fn list(request: HttpRequest, gateway: web::Data<Gateway>) -> Result<HttpR
     Ok(service.json(StatusCode::OK, &Calls { server_time: clock::now(), calls, next_cursor }))
 }
 
+/// A call as it is in the database.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SeenCall)]
+pub(in crate::gateway) struct Seen {
+    /// Open or over.
+    #[schema(value_type = CallObject<'static>)]
+    call: Frame,
+}
+
+async fn show(
+    request: HttpRequest,
+    path: web::Path<String>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Refusal> {
+    let service = Service::or_admin(&request, &gateway).await?;
+    let id = CallId::new(path.into_inner()).map_err(|error| Refusal::invalid(error.to_string()))?;
+    let call = gateway.node.look_at_call(&id).await?;
+    service.reads(&gateway, Read::Call, id.as_str()).await?;
+    Ok(service.json(StatusCode::OK, &Seen { call }))
+}
+
 /// Why a call is ended from outside.
 #[derive(Default, Deserialize, ToSchema)]
 #[schema(as = EndByOperator)]
@@ -187,5 +208,6 @@ async fn end(
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
         .service(web::resource("/admin/calls").route(web::get().to(list)))
+        .service(web::resource("/admin/calls/{callId}").route(web::get().to(show)))
         .service(web::resource("/admin/calls/{callId}/end").route(web::post().to(end)));
 }

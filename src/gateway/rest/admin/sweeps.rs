@@ -376,7 +376,7 @@ async fn follow(
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
         .service(web::resource("/admin/sweeps").route(web::get().to(list)))
-        .service(web::resource("/admin/sweeps/runs").guard(actix_web::guard::Get()).route(web::get().to(runs)))
+        .service(web::resource("/admin/sweeps/runs").route(web::get().to(runs)))
         .service(web::resource("/admin/sweeps/runs/{runId}").route(web::get().to(run)))
         .service(web::resource("/admin/sweeps/requests/{requestId}").route(web::get().to(follow)))
         .service(web::resource("/admin/sweeps/{name}").route(web::post().to(ask)));
