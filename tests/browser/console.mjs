@@ -27,6 +27,8 @@ await scenario("console", async (stage) => {
 async function comesIn(stage, operator) {
   stage.step("a wrong key and a user's token are refused, and told why");
   if (operator.page.url() !== `${first}/console/`) throw new Error(`the page is at ${operator.page.url()}`);
+  const policy = (await fetch(`${first}/console/`)).headers.get("content-security-policy");
+  if (!policy.includes("script-src 'self';") || !policy.includes("style-src 'self';") || policy.includes("unsafe")) throw new Error(`the policy is ${policy}`);
   await operator.tab.screenshot("console-signin-light");
   await operator.signIn("no-such-key");
   await operator.tab.reads("signin-problem", /does not take this/);

@@ -85,7 +85,7 @@ async function send(method, where, { query, body, signal } = {}) {
     if (error instanceof ApiError) throw error;
     if (signal?.aborted) throw error;
     const late = error.name === "TimeoutError";
-    throw new ApiError(0, "unreachable", late ? `no answer in ${LIMIT_MS / 1_000} s` : "the node cannot be reached");
+    throw new ApiError(0, "unreachable", late ? `no answer in ${LIMIT_MS / 1_000} s` : "no connection");
   }
 }
 

@@ -87,7 +87,7 @@ async function search(id) {
     if (error.status === 404 || error.status === 400) {
       location.hash = hrefs.user(id);
     } else if (error.status !== 401) {
-      searchProblem.textContent = `Not looked up. ${error.words ?? error}`;
+      searchProblem.textContent = `Not looked up (${error.words ?? error}).`;
       searchProblem.hidden = false;
     }
   }

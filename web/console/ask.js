@@ -51,7 +51,7 @@ export function ask({ title, will, whom = [], sure, reason = false, verb, act, d
         } catch (error) {
           go.disabled = false;
           const unsure = error.status === 0 ? " Whether it was done is not known: look before you try again." : "";
-          problem.textContent = `Not done. ${error.words ?? error}.${unsure}`;
+          problem.textContent = `${error.status === 0 ? "Not answered" : "Not done"} (${error.words ?? error}).${unsure}`;
         }
       } },
       h("h2", { id: "ask-title" }, title),

@@ -30,7 +30,7 @@ export function overview() {
     const waits = Object.values(feeds).some((feed) => feed.data === null && feed.error === null);
     fill(verdict, ...verdictOf(found, unknown, waits));
     verdict.dataset.state = waits ? "asking" : found.some((one) => one.level === "bad") || unknown.length > 0 ? "bad" : found.length > 0 ? "busy" : "good";
-    fill(tiles, tileOf("Nodes", "#/nodes", feeds.nodes, nodesTile), tileOf("Open calls", "#/calls", feeds.calls, callsTile),
+    fill(tiles, tileOf("Nodes", "#/nodes", feeds.nodes, nodesTile), tileOf("Open calls", "#/calls", feeds.calls, (data) => callsTile(data, known.nodes)),
       tileOf("Sweeps", "#/sweeps", feeds.sweeps, sweepsTile), tileOf("Dead letters", "#/dead-letters", feeds.letters, lettersTile));
     // Only what is new in it: who listens is not told the same every 2 s.
     const text = waits ? "" : [...found.map((one) => one.text.replaceAll(/\d+ (s|min|h|d|ms)\b/g, "")), ...unknown].join(" ") || "All is well.";
@@ -96,13 +96,15 @@ function nodesTile({ nodes }) {
   ];
 }
 
-function callsTile({ calls, counts, nextCursor }) {
+// Of more calls than a page holds the nodes' loads say how many, and the page what they are like.
+function callsTile({ calls, counts, nextCursor }, nodes) {
   const of = counts ?? calls.reduce((sum, call) => ({ ...sum, [call.status]: (sum[call.status] ?? 0) + 1 }), {});
-  const total = Object.values(of).reduce((sum, number) => sum + number, 0);
   const statuses = [...new Set([...ORDER, ...Object.keys(of)])];
-  const atLeast = !counts && nextCursor ? "or more open" : "open";
-  return [big(count(total), atLeast), h("ul", { class: "counts" }, statuses.map((status) =>
-    h("li", {}, h("a", { href: hrefs.calls({ status }) }, status), h("b", {}, count(of[status] ?? 0)))))];
+  const isPart = !counts && nextCursor !== undefined;
+  const owned = (nodes?.nodes ?? []).reduce((sum, node) => sum + (node.state === "gone" ? 0 : node.calls ?? 0), 0);
+  const total = isPart ? Math.max(owned, calls.length) : Object.values(of).reduce((sum, number) => sum + number, 0);
+  return [big(count(total), isPart ? "open, about" : "open"), isPart && h("p", { class: "quiet" }, `Of the newest ${count(calls.length)}:`),
+    h("ul", { class: "counts" }, statuses.map((status) => h("li", {}, h("a", { href: hrefs.calls({ status }) }, status), h("b", {}, count(of[status] ?? 0)))))];
 }
 
 function sweepsTile({ sweeps }) {

@@ -134,9 +134,9 @@ export const panel = (title, testid, ...children) => h("section", { class: "pane
 /** What a feed has not told: that it is being asked, or why it says nothing, or that what is shown is old. */
 export function condition(feed) {
   if (feed.data === null && feed.error === null) return h("p", { class: "quiet", "data-testid": "loading" }, "Asking…");
-  if (feed.data === null) return h("p", { class: "problem", "data-testid": "problem" }, `Not known. ${feed.error.words ?? feed.error}`);
+  if (feed.data === null) return h("p", { class: "problem", "data-testid": "problem" }, `Not known (${feed.error.words ?? feed.error}).`);
   if (!feed.isStale) return null;
-  return h("p", { class: "problem", "data-testid": "stale" }, "Not the present: last answer ", when(feed.at), feed.error ? `. ${feed.error.words ?? feed.error}` : "");
+  return h("p", { class: "problem", "data-testid": "stale" }, "Not the present: last answer ", when(feed.at), feed.error ? ` (${feed.error.words ?? feed.error}).` : ".");
 }
 
 /** The tip of the element that is pointed at or focused; Escape takes it away. */

@@ -8,7 +8,7 @@ function wordsFor(error) {
   if (error.status === 403) return "The token is good, but its user has not the role admin.";
   if (error.status === 404) return "This node has no console: it is of an earlier version.";
   if (error.status === 429) return "Too many tries. Wait a moment, then try again.";
-  return `Not signed in. ${error.words ?? error}`;
+  return `Not signed in (${error.words ?? error}).`;
 }
 
 /** `enter(key)` tries a key; what it throws is shown. */
