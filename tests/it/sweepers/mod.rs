@@ -8,6 +8,7 @@
 mod by_hand;
 mod housekeeping;
 mod left_behind;
+mod runbook;
 mod stale;
 mod takeover;
 mod words;
