@@ -112,6 +112,8 @@ pub struct Session {
     phase: Phase,
     early: Vec<ByteString>,
     in_flight: usize,
+    /// As the user's token has it.
+    name: Option<Box<str>>,
     /// The beginning of a message that comes in parts.
     partial: Option<Vec<u8>>,
 }
@@ -144,6 +146,7 @@ pub fn upgrade(
         phase,
         early: Vec::new(),
         in_flight: 0,
+        name: None,
         partial: None,
     };
     ws::WsResponseBuilder::new(session, request, payload).protocols(&["carillon.v1"]).frame_size(CODEC_LIMIT).start()

@@ -24,6 +24,7 @@ use super::{
     error::{Fault, StoreError},
     health::Lane,
     link::Link,
+    outbox::Subscriptions,
     queue::{Popped, Queue},
     refusals::{self, Refusal},
     retry::{Backoff, CONFLICT_TRIES},
@@ -74,6 +75,7 @@ pub(super) struct Writer {
     queue: Arc<Queue<Waiting>>,
     lane: Arc<Lane>,
     counters: Arc<Counters>,
+    subscriptions: Arc<Subscriptions>,
 }
 
 struct Waiting {
@@ -82,7 +84,7 @@ struct Waiting {
 }
 
 impl Writer {
-    pub fn start(target: &Arc<Target>) -> std::io::Result<(Self, JoinHandle<()>)> {
+    pub fn start(target: &Arc<Target>, subscriptions: &Arc<Subscriptions>) -> std::io::Result<(Self, JoinHandle<()>)> {
         let queue = Arc::new(Queue::new(QUEUE_COMMITS));
         let lane = Arc::new(Lane::new("writer"));
         let counters = Arc::new(Counters::default());
@@ -92,14 +94,15 @@ impl Writer {
             link: Link::new(target.clone(), Purpose::Writer, lane.clone()),
             lane: lane.clone(),
             counters: counters.clone(),
+            subscriptions: subscriptions.clone(),
         };
         let handle = std::thread::Builder::new().name("store-writer".into()).spawn(move || thread.serve())?;
-        Ok((Self { queue, lane, counters }, handle))
+        Ok((Self { queue, lane, counters, subscriptions: subscriptions.clone() }, handle))
     }
 
     /// See [`super::Store::commit`].
     pub async fn commit(&self, commit: Commit) -> Result<CommitOutcome, StoreError> {
-        let prepared = Prepared::new(commit)?;
+        let prepared = Prepared::new(commit, &self.subscriptions)?;
         if self.lane.is_down() {
             return Err(StoreError::Unavailable { unknown_outcome: false });
         }
@@ -143,6 +146,7 @@ struct Thread {
     link: Link,
     lane: Arc<Lane>,
     counters: Arc<Counters>,
+    subscriptions: Arc<Subscriptions>,
 }
 
 impl Thread {
@@ -242,6 +246,9 @@ impl Thread {
         self.counters.waiting_bytes.fetch_sub(waiting.prepared.bytes, Ordering::Relaxed);
         if result == Ok(CommitOutcome::Committed) {
             self.counters.commits.fetch_add(1, Ordering::Relaxed);
+            if !waiting.prepared.outgoing.is_empty() {
+                self.subscriptions.written.notify_one();
+            }
         }
         let _ = waiting.reply.send(result);
     }

@@ -52,6 +52,8 @@ pub(super) async fn reader(request: &HttpRequest, gateway: &Gateway) -> Result<C
 pub(super) struct Sent {
     request: Request,
     caller: Caller,
+    /// As the user's token has it.
+    name: Option<String>,
     key: Option<CommandKey>,
 }
 
@@ -69,7 +71,7 @@ pub(super) async fn read(
     call: Option<&str>,
     body: &[u8],
 ) -> Result<Sent, Refusal> {
-    let user = claims(http, gateway).await?.user;
+    let Claims { user, name, .. } = claims(http, gateway).await?;
     let kind = Kind::of_request(spec.event, http.method().is_safe());
     gateway.limits.by_user(kind, &user, ClientAddress::of(http))?;
     let data = data(call, body)?;
@@ -87,7 +89,7 @@ pub(super) async fn read(
         Ok(data)
     })?;
     let caller = Caller { user, device, session: None, node: gateway.node.id.clone() };
-    Ok(Sent { request, caller, key })
+    Ok(Sent { request, caller, name, key })
 }
 
 fn wrong(error: &serde_json::Error) -> Refusal {
@@ -115,7 +117,7 @@ fn ok(data: &Frame) -> HttpResponse {
 
 /// Carries out any command but a signal.
 pub(super) async fn carry_out(gateway: &Gateway, sent: Sent) -> Result<HttpResponse, Refusal> {
-    let pending = dispatch::send(gateway, sent.request, sent.caller, sent.key)?;
+    let pending = dispatch::send(gateway, sent.request, sent.caller, sent.name.as_deref(), sent.key)?;
     let begun = if let Pending::Begun { call, .. } = &pending { Some(call.clone()) } else { None };
     let data = pending.reply(gateway).await?;
     let mut response = ok(&if begun.is_some() { with_listen(&data) } else { data.clone() });
@@ -219,7 +221,7 @@ async fn participants(
         call: Call,
     }
     let sent = read(&http, &gateway, by_event("call:get")?, Some(&path), b"").await?;
-    let data = dispatch::send(&gateway, sent.request, sent.caller, None)?.reply(&gateway).await?;
+    let data = dispatch::send(&gateway, sent.request, sent.caller, None, None)?.reply(&gateway).await?;
     let unreadable = |_| Refusal::new(ErrorCode::Internal, "the call cannot be read");
     let Reply { call } = serde_json::from_str(data.text()).map_err(unreadable)?;
     Ok(ok(&Frame::from(format!("{{\"participants\":{}}}", call.participants))))
