@@ -10,9 +10,7 @@ use utoipa::{
     openapi::{ObjectBuilder, RefOr, Schema, schema::Type},
 };
 
-use super::{
-    Call, Event, Participant, Recorded, Recording, RecordingStatus, Timestamp, UserId, call::wire_names,
-};
+use super::{Call, Event, Participant, Recorded, Recording, RecordingStatus, Timestamp, UserId, call::wire_names};
 
 wire_names!(
     /// What happened.

@@ -18,6 +18,7 @@ pub mod recordings;
 mod service;
 pub mod service_keys;
 pub mod stats;
+pub mod webhooks;
 
 use std::time::Duration;
 
@@ -105,6 +106,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .configure(groups::routes)
                 .configure(service_keys::routes)
                 .configure(audit::routes)
+                .configure(webhooks::routes)
                 .configure(ice::routes)
                 .configure(livekit_webhook::routes)
                 .configure(openapi::routes)

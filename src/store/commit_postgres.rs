@@ -17,7 +17,9 @@ use diesel::{
 };
 
 use super::{
-    columns::{Answers, Commits, Events, Invitations, Outgoings, Participants, RecordingParts, RecordingStops, Recordings},
+    columns::{
+        Answers, Commits, Events, Invitations, Outgoings, Participants, RecordingParts, RecordingStops, Recordings,
+    },
     commit::Prepared,
     error::Fault,
     models::{ParticipantRow, count},

@@ -9,8 +9,8 @@ use diesel::{SqliteConnection, prelude::*, upsert::excluded};
 use super::{
     commit::Prepared,
     error::Fault,
-    outbox::write_outgoing,
     models::{CallRow, EventRow, InvitationRow, ParticipantRow, ResultRow, SlotRow},
+    outbox::write_outgoing,
     recording_commits::{PartRow, RecordingRow},
     schema::{call_events, calls, command_results, invitations, participants, recording_parts, recordings, slots},
     types::{StoredTime, signed},

@@ -129,15 +129,7 @@ macro_rules! columns {
     () => {
         (
             (d::id, d::webhook_id, webhooks::url, d::event, d::call_id, d::state, d::created_at, d::expires_at),
-            (
-                d::attempts,
-                d::attempt_at,
-                d::next_at,
-                d::last_status,
-                d::last_error,
-                d::last_answer,
-                d::settled_at,
-            ),
+            (d::attempts, d::attempt_at, d::next_at, d::last_status, d::last_error, d::last_answer, d::settled_at),
         )
     };
 }
@@ -159,7 +151,9 @@ impl Store {
                 match query.state {
                     Some(DeliveryState::Pending) => wanted = wanted.filter(is_open()),
                     // In the words of its index.
-                    Some(DeliveryState::Dead) => wanted = wanted.filter(sql::<Bool>("webhook_deliveries.state = 'dead'")),
+                    Some(DeliveryState::Dead) => {
+                        wanted = wanted.filter(sql::<Bool>("webhook_deliveries.state = 'dead'"))
+                    }
                     Some(state) => wanted = wanted.filter(d::state.eq(state.as_str())),
                     None => {}
                 }
@@ -226,7 +220,9 @@ impl Store {
                 let now: StoredTime = diesel::select(DbNow::now()).get_result(c)?;
                 let outcome = match found.filter(|(of, _, _)| webhook.is_none_or(|webhook| webhook == of.0)) {
                     None => ReplayOutcome::NotFound,
-                    Some((_, state, _)) if DeliveryState::of(&state) == DeliveryState::Pending => ReplayOutcome::Pending,
+                    Some((_, state, _)) if DeliveryState::of(&state) == DeliveryState::Pending => {
+                        ReplayOutcome::Pending
+                    }
                     Some((_, _, Some(expires_at))) if expires_at.0 <= now.0 => ReplayOutcome::Expired,
                     Some((_, state, _)) => {
                         diesel::update(d::table.find(StoredId(id)).filter(d::state.eq(state)))

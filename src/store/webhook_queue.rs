@@ -159,9 +159,7 @@ impl Store {
                     let mut rows = Vec::new();
                     for (id, most) in &rooms {
                         let taking = diesel::sql_query(TAKE_ON_SQLITE).bind::<Text, _>(&node).bind::<BigInt, _>(hold);
-                        rows.extend(
-                            taking.bind::<DbUuid, _>(*id).bind::<BigInt, _>(*most).load::<TakenRow>(c)?,
-                        );
+                        rows.extend(taking.bind::<DbUuid, _>(*id).bind::<BigInt, _>(*most).load::<TakenRow>(c)?);
                     }
                     rows
                 }

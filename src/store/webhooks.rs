@@ -93,18 +93,7 @@ struct OldSecret {
     until: i64,
 }
 
-type Columns = (
-    StoredId,
-    String,
-    String,
-    Option<String>,
-    bool,
-    Option<String>,
-    String,
-    String,
-    StoredTime,
-    StoredTime,
-);
+type Columns = (StoredId, String, String, Option<String>, bool, Option<String>, String, String, StoredTime, StoredTime);
 
 fn webhook_of(columns: Columns) -> Result<Webhook, Fault> {
     let (id, url, events, description, enabled, disabled_reason, secret, old_secrets, created_at, updated_at) = columns;

@@ -91,7 +91,8 @@ mod tests {
     #[test]
     fn what_runs_out_is_tried_often_and_not_after_its_time() {
         let waits = |n, now| next(n, &[], at(now), Some(at(45)), None, 1.0 / 3.0);
-        let about = |next, secs: u64| matches!(next, Next::After(wait) if wait.abs_diff(S(secs)) < Duration::from_millis(9));
+        let about =
+            |next, secs: u64| matches!(next, Next::After(wait) if wait.abs_diff(S(secs)) < Duration::from_millis(9));
         assert!(about(waits(1, 0), 1) && about(waits(2, 1), 2) && about(waits(3, 3), 4) && about(waits(9, 30), 8));
         assert_eq!(waits(5, 40), Next::Expired);
     }

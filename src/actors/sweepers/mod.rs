@@ -10,6 +10,7 @@
 //!                                            └──────────────── next batch, while they come full <───────┘
 //! ```
 
+mod delivered_webhooks;
 mod expired_recordings;
 mod left_behind;
 mod local;
@@ -62,7 +63,7 @@ trait Sweeper {
 }
 
 /// Every sweeper there is.
-pub const NAMES: [&str; 9] = [
+pub const NAMES: [&str; 10] = [
     stale_ringing::NAME,
     stale_connecting::NAME,
     max_duration::NAME,
@@ -72,6 +73,7 @@ pub const NAMES: [&str; 9] = [
     expired_recordings::NAME,
     takeover::NAME,
     old_audit::NAME,
+    delivered_webhooks::NAME,
 ];
 
 fn all() -> [&'static dyn Sweeper; NAMES.len()] {
@@ -85,6 +87,7 @@ fn all() -> [&'static dyn Sweeper; NAMES.len()] {
         &expired_recordings::ExpiredRecordings,
         &takeover::Takeover,
         &old_audit::OldAudit,
+        &delivered_webhooks::DeliveredWebhooks,
     ]
 }
 

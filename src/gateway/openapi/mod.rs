@@ -14,6 +14,7 @@ pub mod schemas;
 mod service;
 #[cfg(test)]
 pub(in crate::gateway) mod tests;
+mod webhooks;
 
 use std::sync::LazyLock;
 
@@ -36,6 +37,7 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     all.extend(history::operations(schemas));
     all.extend(recordings::operations(schemas));
     all.extend(service::operations(schemas));
+    all.extend(webhooks::operations(schemas));
     all.extend(node::operations(schemas));
     all
 }
@@ -65,6 +67,7 @@ pub fn document() -> Value {
             {"name": "history", "description": "What has been, with a user's token."},
             {"name": "groups", "description": "Groups and their members, with a service key."},
             {"name": "service keys", "description": "The keys of backends."},
+            {"name": "webhooks", "description": "Where the application is told of what happens, and what could not be told."},
             {"name": "audit", "description": "Who did what."},
             {"name": "node", "description": "The node itself."},
         ],

@@ -42,6 +42,7 @@ fn registry(gateway: &Gateway) -> Registry {
     let mut registry = Registry::with_prefix("carillon");
     node.metrics.register(&mut registry);
     node.media.register(&mut registry);
+    gateway.webhooks.counts().register(&mut registry);
     registry.register("rate_limited", "Refusals by a rate limit", gateway.limits.refused().clone());
     degraded(node, &mut registry);
     of_store(node, &mut registry);

@@ -36,6 +36,10 @@ pub enum Read {
     Members,
     /// The audit log.
     Audit,
+    /// What a webhook was told of whose calls.
+    Deliveries,
+    /// What no webhook could be told.
+    DeadLetters,
 }
 
 impl Read {
@@ -47,6 +51,8 @@ impl Read {
             Self::GroupCalls => ("calls.read", "group"),
             Self::Members => ("members.read", "group"),
             Self::Audit => ("audit.read", "audit"),
+            Self::Deliveries => ("deliveries.read", "webhook"),
+            Self::DeadLetters => ("dead_letters.read", "dead_letters"),
         }
     }
 }
