@@ -19,6 +19,7 @@ pub mod recordings;
 mod service;
 pub mod service_keys;
 pub mod stats;
+pub mod webhooks;
 
 use std::time::Duration;
 
@@ -107,6 +108,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .configure(service_keys::routes)
                 .configure(audit::routes)
                 .configure(admin::routes)
+                .configure(webhooks::routes)
                 .configure(ice::routes)
                 .configure(livekit_webhook::routes)
                 .configure(openapi::routes)

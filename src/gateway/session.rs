@@ -122,6 +122,8 @@ pub struct Session {
     phase: Phase,
     early: Vec<ByteString>,
     in_flight: usize,
+    /// As the user's token has it.
+    name: Option<Box<str>>,
     /// The beginning of a message that comes in parts.
     partial: Option<Vec<u8>>,
     /// When the frame in hand was read.
@@ -156,6 +158,7 @@ pub fn upgrade(
         phase,
         early: Vec::new(),
         in_flight: 0,
+        name: None,
         partial: None,
         read_at: clock::monotonic(),
     };
