@@ -14,6 +14,10 @@ pub struct Metrics {
     pub takeovers: Counter,
     /// Looks into the database for what the bus could not bring.
     pub polls: Counter,
+    /// Messages from other nodes that could not be read: of a later version, as a rule.
+    pub messages_dropped: Counter,
+    /// Calls without an owner that this version cannot read.
+    pub calls_left: Counter,
 }
 
 impl Metrics {
@@ -23,6 +27,8 @@ impl Metrics {
             ("gap_repairs", "Times that lost events of a call were asked for", &self.gap_repairs),
             ("takeovers", "Calls taken over from nodes that are gone", &self.takeovers),
             ("database_polls", "Looks into the database for events that the bus could not bring", &self.polls),
+            ("messages_dropped", "Messages from other nodes that this version cannot read", &self.messages_dropped),
+            ("calls_left_to_newer_nodes", "Calls without an owner that this version cannot read", &self.calls_left),
         ];
         for (name, help, counter) in counters {
             registry.register(name, help, counter.clone());

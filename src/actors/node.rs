@@ -20,6 +20,7 @@ use super::{
     directory::Directory,
     membership::Membership,
     messages::{Delivery, ItemHead, Receipt, SignalDelivery, SignalHead, ToNode, ToUser},
+    newer::Beyond,
     standing::Acquainted,
 };
 use crate::{
@@ -67,6 +68,7 @@ pub struct Node {
     /// One at a time looks for, claims, rebuilds or begins a call.
     pub(super) placing: DashMap<CallId, Arc<Mutex<()>>>,
     pub(super) acquainted: Acquainted,
+    pub(super) beyond: Beyond,
 }
 
 impl Node {
@@ -90,6 +92,7 @@ impl Node {
             next_ask: AtomicU64::new(1),
             placing: DashMap::new(),
             acquainted: Acquainted::default(),
+            beyond: Beyond::default(),
         })
     }
 
