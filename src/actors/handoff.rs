@@ -252,3 +252,23 @@ impl Node {
         .await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_refused_a_call_is_asked_again_for_it_once_everybody_has() {
+        let node = |id: &str| NodeId::new(id).unwrap();
+        let (one, other) = (CallId::new("one").unwrap(), CallId::new("other").unwrap());
+        let targets = [node("a"), node("b")];
+        let refusals = Refusals::default();
+        assert_eq!(willing(&refusals, &one, &targets), targets);
+        refusals.entry(one.clone()).or_default().insert(node("a"));
+        assert_eq!(willing(&refusals, &one, &targets), [node("b")]);
+        assert_eq!(willing(&refusals, &other, &targets), targets, "another call is another matter");
+        refusals.entry(one.clone()).or_default().insert(node("b"));
+        assert_eq!(willing(&refusals, &one, &targets), targets);
+        assert_eq!(willing(&refusals, &one, &targets), targets, "from the beginning");
+    }
+}
