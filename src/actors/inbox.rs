@@ -10,11 +10,12 @@ use bytestring::ByteString;
 use serde::de::DeserializeOwned;
 
 use super::{
-    NodeHandle,
+    Answer, NodeHandle,
     messages::{Delivery, ItemHead, Receipt, SignalDelivery, SignalHead, SignalRequest, ToNode, ToUser},
     user,
 };
 use crate::{
+    clock,
     cluster::{
         bus,
         envelope::{self, Envelope},
@@ -87,6 +88,15 @@ impl bus::Inbox for Inbox {
                     }
                 });
             }
+            ToNode::Order { id, order } => {
+                let obeying = node.clone();
+                node.spawn(async move {
+                    let result = Ok(Answer::Report(obeying.obey(order).await));
+                    if let Err(refusal) = obeying.tell_node(&from, &ToNode::Answer { id, result }, &[]) {
+                        tracing::debug!(node.id = %from, error = %refusal.message, "answer not published");
+                    }
+                });
+            }
             ToNode::SignalRefused { session, refusal } => {
                 let Some(outbox) = node.directory.session(&session) else { return };
                 node.settle(&Receipt::Here { outbox, session, id: None }, Err(refusal));
@@ -101,6 +111,9 @@ impl bus::Inbox for Inbox {
                     }
                 }
             }
+            // Only to itself: the same clock.
+            ToNode::Echo { sent_nanos } if from == node.id => node.on_echo(sent_nanos),
+            ToNode::Echo { .. } => {}
             ToNode::SignalDelivery { user, head } => {
                 if let (Some(addr), Some(frame)) = (node.directory.user(&user), blobs.next()) {
                     // `do_send`: see `Node::deliver_here`.
@@ -120,7 +133,8 @@ impl bus::Inbox for Inbox {
                     tracing::warn!(node.id = %from, "delivery without its frames dropped");
                     return;
                 };
-                let delivery = Delivery { call, epoch, owner: from, items, standing, unlinked };
+                let at = clock::monotonic();
+                let delivery = Delivery { call, epoch, owner: from, items, standing, unlinked, at };
                 addr.do_send(user::Deliver(Arc::new(delivery)));
             }
             ToUser::Signal { head } => {

@@ -16,6 +16,7 @@ use super::{
     node::ASK_TIMEOUT,
 };
 use crate::{
+    clock,
     domain::{Call, CallId, NodeId, Rejection},
     store::{ClaimOutcome, Prospect, StoreError, is_keyed},
     wire::{ErrorCode, Refusal},
@@ -164,7 +165,9 @@ impl Node {
             Ok(sent) => sent,
             Err(refusal) => return Some(Err(refusal)),
         };
+        let asked = clock::monotonic();
         if let Ok(answer) = tokio::time::timeout(ASK_TIMEOUT, answer).await {
+            self.metrics.asks.took(asked.elapsed());
             return answer.ok();
         }
         self.asks.remove(&id);
