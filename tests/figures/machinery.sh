@@ -1,10 +1,11 @@
-# What the figures share: a PostgreSQL, a Redis and nodes of their own on free ports of the loopback, and the load. Sourced,
-# from the root of the tree, by a script that sets CALLS, EVERY, IDLE, LEASE and CARILLON (the binary of nodes and load).
-# Everything is ended by the process ids that were started here, and its folder removed unless KEEP is set.
-# shellcheck shell=bash disable=SC2034
+# What the figures share: a PostgreSQL, a Redis and nodes of their own, on free ports of the loopback.
+#
+# To be sourced, by a script that has set FIGURE (its name) and LEASE, and has CARILLON (the program) set before it starts
+# a node. Everything is ended by the process ids that were started here, and nothing else, however the script ends.
+# shellcheck shell=bash
 
 JWT_SECRET=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
-folder=$(mktemp -d "${TMPDIR:-/tmp}/carillon-figures.XXXXXX")
+folder=$(mktemp -d "${TMPDIR:-/tmp}/carillon-$FIGURE.XXXXXX")
 # By node: the program of its next start, where that is not CARILLON.
 declare -A pids=() ports=() programs=()
 
@@ -15,7 +16,6 @@ fail() {
 }
 now_ms() { date +%s%3N; }
 
-# Everything is ended by the process ids that were started here, and nothing else.
 finish() {
   local code=$? name
   for name in "${!pids[@]}"; do
@@ -115,8 +115,9 @@ is_ready() { # NODE
 start_node() { # NODE
   env -u LIVEKIT_URL CARILLON_LISTEN="127.0.0.1:${ports[$1]}" CARILLON_JWT_SECRET="$JWT_SECRET" \
     DATABASE_URL="postgres://carillon@127.0.0.1:${ports[postgres]}/postgres" \
-    REDIS_URL="redis://127.0.0.1:${ports[redis]}" CARILLON_CLUSTER=figures CARILLON_NODE_LEASE_SECS="$LEASE" \
-    CARILLON_RATE_LIMITS=off CARILLON_LOG_FORMAT=json RUST_LOG=info "${programs[$1]:-$CARILLON}" serve >>"$folder/$1.log" 2>&1 &
+    REDIS_URL="redis://127.0.0.1:${ports[redis]}" CARILLON_CLUSTER="$FIGURE" CARILLON_NODE_LEASE_SECS="$LEASE" \
+    CARILLON_RATE_LIMITS=off CARILLON_LOG_FORMAT=json RUST_LOG=info \
+    "${programs[$1]:-$CARILLON}" serve >>"$folder/$1.log" 2>&1 &
   pids[$1]=$!
   wait_for 60 is_ready "$1" || fail "$1 is not ready: $(tail -3 "$folder/$1.log")"
 }
@@ -127,54 +128,10 @@ kill_node() { # NODE
   unset "pids[$1]"
 }
 
-# SIGTERM, and sets `took` to the milliseconds until it was gone.
-drain_node() { # NODE
-  local start
-  start=$(now_ms)
-  kill -TERM "${pids[$1]}"
-  wait "${pids[$1]}" 2>/dev/null
-  took=$(($(now_ms) - start))
-  unset "pids[$1]"
-  say "$1 was gone after $took ms"
-}
-
-# ---- the load -------------------------------------------------------------------------------------------------------
-
-has_said() { grep -q "$1" "$folder/load.log"; }
-load_runs() { kill -0 "${pids[load]}" 2>/dev/null; }
-
-phase() { # NUMBER
-  kill -USR1 "${pids[load]}" || fail "the load is gone: $(tail -3 "$folder/load.log")"
-  wait_for 10 has_said "^phase $1 since" || fail "the load does not begin phase $1"
-  sleep 1
-}
-
-# Starts nodes 1 to NODES, and sets `targets` for the load.
-start_nodes() { # NODES
-  local n
-  targets=
-  for n in $(seq "$1"); do
-    ports[node-$n]=$(free_port)
-    start_node "node-$n"
-    targets+=${targets:+,}ws://127.0.0.1:${ports[node-$n]}
-  done
-}
-
-# Sets the calls up, and waits until they are held.
-start_load() {
-  CARILLON_JWT_SECRET=$JWT_SECRET "$CARILLON" load --mode hold --target "$targets" --pairs "$CALLS" --every "$EVERY" \
-    --idle "$IDLE" --duration 1h --json >"$folder/report.json" 2>"$folder/load.log" &
-  pids[load]=$!
-  wait_for 180 set_up && load_runs || fail "the calls are not set up: $(tail -3 "$folder/load.log")"
-}
-set_up() { has_said '^holding' || ! load_runs; }
-
-# Lets the load end its calls; sets `code` to its exit code. Its report is in report.json.
-end_load() {
-  say "ending the calls"
-  kill -INT "${pids[load]}"
-  wait "${pids[load]}"
-  code=$?
-  unset "pids[load]"
-  [ -s "$folder/report.json" ] || fail "no report: $(tail -3 "$folder/load.log")"
+# The program under test, built unless one is named.
+build() {
+  if [ -z "${CARILLON:-}" ]; then
+    cargo build --release || exit 1
+    CARILLON=$PWD/target/release/carillon
+  fi
 }
