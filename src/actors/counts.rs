@@ -27,6 +27,10 @@ pub struct Metrics {
     pub takeovers: Counter,
     /// Looks into the database for what the bus could not bring.
     pub polls: Counter,
+    /// Messages from other nodes that could not be read: of a later version, as a rule.
+    pub messages_dropped: Counter,
+    /// Calls without an owner that this version cannot read.
+    pub calls_left: Counter,
     /// Signals of sessions and requests of this node.
     pub signals: Outcomes,
     /// Calls begun here.
@@ -67,6 +71,8 @@ impl Default for Metrics {
             gap_repairs: Counter::default(),
             takeovers: Counter::default(),
             polls: Counter::default(),
+            messages_dropped: Counter::default(),
+            calls_left: Counter::default(),
             signals: Outcomes::default(),
             calls_started: Counter::default(),
             calls_ended: Tally::default(),
@@ -123,6 +129,8 @@ impl Metrics {
             ("gap_repairs", "Times that lost events of a call were asked for", &self.gap_repairs),
             ("takeovers", "Calls taken over from nodes that are gone", &self.takeovers),
             ("database_polls", "Looks into the database for events that the bus could not bring", &self.polls),
+            ("messages_dropped", "Messages from other nodes that this version cannot read", &self.messages_dropped),
+            ("calls_left_to_newer_nodes", "Calls without an owner that this version cannot read", &self.calls_left),
             ("calls_started", "Calls begun on this node", &self.calls_started),
         ];
         for (name, help, counter) in counters {

@@ -34,15 +34,17 @@ impl Inbox {
     pub fn new(node: NodeHandle) -> Arc<Self> {
         Arc::new(Self { node })
     }
-}
 
-fn decode<B: DeserializeOwned>(message: Bytes) -> Option<Envelope<B>> {
-    envelope::decode(message).inspect_err(|error| tracing::warn!(%error, "message from another node dropped")).ok()
+    fn decode<B: DeserializeOwned>(&self, message: Bytes) -> Option<Envelope<B>> {
+        // The bytes are shared, not copied.
+        let again = message.clone();
+        envelope::decode(message).inspect_err(|error| self.node.drop_unread(again, error)).ok()
+    }
 }
 
 impl bus::Inbox for Inbox {
     fn on_node_message(&self, message: Bytes) {
-        let Some(Envelope { from, body, mut blobs }) = decode::<ToNode>(message) else { return };
+        let Some(Envelope { from, body, mut blobs }) = self.decode::<ToNode>(message) else { return };
         let node = &self.node;
         match body {
             ToNode::Ask { id, command, call, caller, ask, hops } => {
@@ -123,7 +125,7 @@ impl bus::Inbox for Inbox {
 
     fn on_user_message(&self, user: &UserId, message: Bytes) {
         let Some(addr) = self.node.directory.user(user) else { return };
-        let Some(Envelope { from, body, blobs }) = decode::<ToUser>(message) else { return };
+        let Some(Envelope { from, body, blobs }) = self.decode::<ToUser>(message) else { return };
         // `do_send` throughout: see `Node::deliver_here`.
         match body {
             ToUser::Delivery { call, epoch, items, standing, unlinked } => {

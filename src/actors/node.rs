@@ -21,6 +21,7 @@ use super::{
     directory::Directory,
     membership::Membership,
     messages::{Delivery, ItemHead, Receipt, SignalDelivery, SignalHead, ToNode, ToUser},
+    newer::Beyond,
     standing::Acquainted,
 };
 use crate::{
@@ -73,6 +74,7 @@ pub struct Node {
     /// One at a time looks for, claims, rebuilds or begins a call.
     pub(super) placing: DashMap<CallId, Arc<Mutex<()>>>,
     pub(super) acquainted: Acquainted,
+    pub(super) beyond: Beyond,
 }
 
 impl Node {
@@ -99,6 +101,7 @@ impl Node {
             next_ask: AtomicU64::new(1),
             placing: DashMap::new(),
             acquainted: Acquainted::default(),
+            beyond: Beyond::default(),
         })
     }
 

@@ -75,7 +75,7 @@ use diesel::prelude::*;
 use tokio::sync::oneshot;
 
 pub use audit::{Act, Actor, ActorKind, AuditEntry, AuditFilter};
-pub use calls::{CallOwner, ClaimOutcome, HandedOutcome, StoredCall};
+pub use calls::{CallOwner, ClaimOutcome, HandedOutcome, Prospect, StoredCall};
 pub use calls_now::{CallNow, CallThen, OpenCallsQuery};
 pub use command_results::CommandRecord;
 pub use commit::{Commit, CommitOutcome};

@@ -53,3 +53,4 @@ mod slow_client;
 mod store;
 mod support;
 mod sweepers;
+mod upgrade;
