@@ -38,6 +38,7 @@ use crate::{
     secret::Secret,
     shutdown::{self, Leaving},
     store::{self, Kind, NodeInfo, Store, StoreOptions},
+    webhooks::{Surroundings, Webhooks},
 };
 
 /// How long the links that a development node prints are good.
@@ -87,6 +88,8 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         // Set once: here.
         let _ = node.audit_kept.set(kept);
     }
+    let surroundings = Surroundings { store: store.clone(), node: id.clone(), bus: bus.clone() };
+    let webhooks = Webhooks::start(settings.webhooks.clone(), surroundings).await;
     let gateway = web::Data::new(Gateway {
         node: node.clone(),
         counts: Counts::default(),
@@ -102,9 +105,11 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         links: Links::new(&link_secret(&settings)),
         passwords: Passwords::start().map_err(|error| anyhow::anyhow!("passwords cannot be checked: {error}"))?,
         downloads: Arc::new(Semaphore::new(MAX_DOWNLOADS)),
+        webhooks: webhooks.map_err(|error| anyhow::anyhow!("webhooks cannot be sent: {error}"))?,
     });
 
     let leaving = Leaving { drain: settings.drain, spread: settings.reconnect_spread };
+    let edge = gateway.clone();
     let (workers_node, workers_gateway) = (node.clone(), gateway.clone());
     let server = HttpServer::new(move || {
         // Runs once on each worker's thread.
@@ -143,6 +148,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let served = server.run().await;
 
     tracing::info!(node.id = %id, "stopping");
+    edge.webhooks.stop().await;
     bus.shutdown().await;
     if let Err(error) = store.end_node(&id).await {
         tracing::warn!(node.id = %id, %error, "the node's lease could not be ended; it runs out by itself");

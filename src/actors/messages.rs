@@ -7,7 +7,13 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::{Node, Outbox, directory::SignalSlot, handoff::Parcel, keyed::CommandKey};
+use super::{
+    Node, Outbox,
+    directory::SignalSlot,
+    handoff::Parcel,
+    keyed::CommandKey,
+    operator::{Order, Report},
+};
 use crate::{
     domain::{CallId, Command, DeviceId, NodeId, ParticipantStatus, SessionId, UserId, call::Call},
     wire::{
@@ -35,7 +41,7 @@ pub enum Ask {
     /// A command of the user.
     Do(Command),
     /// Something a node has noticed about this user and device: `ConnectionLost`, `BusyElsewhere`;
-    /// or of the call: `Sweep`.
+    /// or of the call: `Sweep`, `EndByOperator`.
     Notice(Command),
     /// The call as it stands.
     Get,
@@ -73,6 +79,8 @@ pub enum Answer {
     Attached(Box<Attached>),
     /// The call was no glare: begin one of your own.
     Separate,
+    /// To what an operator asks of a node.
+    Report(Report),
     /// To a command with a key: the first answer, which is recorded.
     OnRecord(Box<Result<Answer, Refusal>>),
     /// The same, but it must be looked up.
@@ -332,6 +340,12 @@ pub enum ToNode {
         id: u64,
         call: CallId,
         parcel: Parcel,
+    },
+    /// What an operator asks of the receiver. Answered as a question is; not sent to nodes of a version that does not know
+    /// it.
+    Order {
+        id: u64,
+        order: Order,
     },
     /// How far calls of the sender have come, with their epochs: who follows one and is behind has lost something.
     Digest {

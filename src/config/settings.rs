@@ -75,6 +75,8 @@ pub struct Settings {
     pub ice_relay_only: bool,
     /// Where recordings are kept, if they are.
     pub recordings: Recordings,
+    /// How webhooks are sent.
+    pub webhooks: crate::webhooks::Config,
     /// What is logged, and how.
     pub log: LogSettings,
     /// Development mode: print ready links.

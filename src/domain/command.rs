@@ -39,6 +39,8 @@ pub struct Start {
     /// A peer-to-peer call moves to the media server when it outgrows two.
     pub escalates: bool,
     pub initiator: UserId,
+    /// As their token names them.
+    pub initiator_name: Option<String>,
     pub device: DeviceId,
     pub group: Option<GroupId>,
     /// Whom to ring; without duplicates and without the initiator.
@@ -159,6 +161,8 @@ pub enum Command {
     Remove {
         users: Vec<UserId>,
     },
+    /// An operator ends the call, from outside. Who it was is in the audit log, and told to nobody in the call.
+    EndByOperator,
     /// A recording of the call has come so far.
     RecordingChanged {
         recording: RecordingId,
@@ -233,6 +237,7 @@ impl Command {
             Self::ConnectionLost { .. } => "connection_lost",
             Self::ConnectionBack { .. } => "connection_back",
             Self::Remove { .. } => "remove",
+            Self::EndByOperator => "end_by_operator",
             Self::RoomJoined { .. } => "room_joined",
             Self::RoomLeft { .. } => "room_left",
             Self::RoomOpened => "room_opened",

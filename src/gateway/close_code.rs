@@ -12,6 +12,8 @@ pub enum Close {
     TokenExpired,
     /// A newer session of the same device.
     Replaced,
+    /// An operator has sent the user away.
+    Operator,
     /// The client does not read.
     TooSlow,
     /// A frame over the bound.
@@ -33,12 +35,13 @@ impl Close {
     pub const RETRY_SOON: Self = Self::Restarting { retry_after_ms: 1_000 };
 
     /// The code on the wire, its name, and how long the client is to wait before it comes back, in milliseconds; no
-    /// time: not with the same credentials.
+    /// time: not with the same credentials, or not by itself.
     const fn parts(self) -> (u16, &'static str, Option<u64>) {
         match self {
             Self::Unauthenticated => (4001, "unauthenticated", None),
             Self::TokenExpired => (4002, "token_expired", None),
             Self::Replaced => (4003, "replaced", None),
+            Self::Operator => (4010, "disconnected_by_operator", None),
             Self::TooSlow => (4008, "too_slow", Some(1_000)),
             Self::TooBig => (4009, "too_big", Some(1_000)),
             Self::RateLimited { retry_after_ms } => (4029, "rate_limited", Some(retry_after_ms)),
@@ -70,7 +73,7 @@ pub enum Ended {
 
 impl Ended {
     /// All there are, in the order of their places.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Ours(Close::Unauthenticated),
         Self::Ours(Close::TokenExpired),
         Self::Ours(Close::Replaced),
@@ -79,6 +82,7 @@ impl Ended {
         Self::Ours(Close::RateLimited { retry_after_ms: 0 }),
         Self::Ours(Close::Restarting { retry_after_ms: 0 }),
         Self::Ours(Close::Protocol),
+        Self::Ours(Close::Operator),
         Self::ByClient,
         Self::Silent,
         Self::Lost,
@@ -96,10 +100,11 @@ impl Ended {
                 Close::RateLimited { .. } => 5,
                 Close::Restarting { .. } => 6,
                 Close::Protocol => 7,
+                Close::Operator => 8,
             },
-            Self::ByClient => 8,
-            Self::Silent => 9,
-            Self::Lost => 10,
+            Self::ByClient => 9,
+            Self::Silent => 10,
+            Self::Lost => 11,
         }
     }
 
@@ -115,6 +120,7 @@ impl Ended {
                 Close::RateLimited { .. } => "4029",
                 Close::Restarting { .. } => "1012",
                 Close::Protocol => "1002",
+                Close::Operator => "4010",
             },
             Self::ByClient | Self::Silent | Self::Lost => "none",
         }
@@ -135,6 +141,7 @@ impl From<CloseCause> for Close {
     fn from(cause: CloseCause) -> Self {
         match cause {
             CloseCause::Replaced => Self::Replaced,
+            CloseCause::Operator => Self::Operator,
             CloseCause::TryAgain => Self::RETRY_SOON,
         }
     }

@@ -4,7 +4,7 @@
 //! call and keeps nothing of one. A client that misbehaves harms its own session at most.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -83,6 +83,7 @@ struct Listed {
 
 impl Drop for Listed {
     fn drop(&mut self) {
+        self.gateway.node.sockets.fetch_sub(1, Ordering::Relaxed);
         self.gateway.sockets.remove(&self.socket.id);
         self.gateway.counts.on_ended(self.socket.ended());
         self.leave();
@@ -90,6 +91,11 @@ impl Drop for Listed {
 }
 
 impl Listed {
+    fn new(gateway: Arc<Gateway>, socket: Arc<Socket>) -> Self {
+        gateway.node.sockets.fetch_add(1, Ordering::Relaxed);
+        Self { gateway, socket, membership: None }
+    }
+
     fn leave(&mut self) {
         if let Some(membership) = self.membership.take() {
             self.gateway.node.directory.remove_session(&self.socket.id);
@@ -116,6 +122,8 @@ pub struct Session {
     phase: Phase,
     early: Vec<ByteString>,
     in_flight: usize,
+    /// As the user's token has it.
+    name: Option<Box<str>>,
     /// The beginning of a message that comes in parts.
     partial: Option<Vec<u8>>,
     /// When the frame in hand was read.
@@ -133,7 +141,7 @@ pub fn upgrade(
     let id = SessionId::new(uuid::Uuid::new_v4().simple().to_string())
         .map_err(actix_web::error::ErrorInternalServerError)?;
     let socket = Socket::new(id, peer.tcp);
-    let listed = Listed { gateway: gateway.clone(), socket: socket.clone(), membership: None };
+    let listed = Listed::new(gateway.clone(), socket.clone());
     let phase = match claims {
         Some(claims) => {
             socket.set_expiry(claims.expires_at);
@@ -150,6 +158,7 @@ pub fn upgrade(
         phase,
         early: Vec::new(),
         in_flight: 0,
+        name: None,
         partial: None,
         read_at: clock::monotonic(),
     };
@@ -184,7 +193,8 @@ impl Session {
             return true;
         }
         if self.socket.closing_at.load(std::sync::atomic::Ordering::Relaxed) == 0 {
-            tracing::info!(session.id = %self.socket.id, "session floods");
+            let user = self.listed.membership.as_ref().map(|membership| membership.user.as_str());
+            tracing::info!(session.id = %self.socket.id, user.id = user, "session floods");
             self.gateway.limits.on_refused(Kind::Flood);
         }
         self.close_limited(FLOOD_REST);

@@ -12,6 +12,7 @@
 
 mod audit;
 mod calls;
+mod calls_now;
 mod columns;
 mod command_results;
 mod commit;
@@ -34,7 +35,9 @@ mod measures;
 mod migrate;
 mod models;
 mod nodes;
+mod old;
 mod open_calls;
+mod outbox;
 mod pool;
 mod positions;
 mod postgres;
@@ -53,10 +56,14 @@ mod statement;
 mod stats;
 mod sweep_runs;
 mod sweeps;
+mod sweeps_now;
 mod timeline;
 mod tls;
 mod types;
 mod viewer;
+mod webhook_deliveries;
+mod webhook_queue;
+mod webhooks;
 mod writer;
 
 use std::{
@@ -68,7 +75,8 @@ use diesel::prelude::*;
 use tokio::sync::oneshot;
 
 pub use audit::{Act, Actor, ActorKind, AuditEntry, AuditFilter};
-pub use calls::{CallOwner, ClaimOutcome, HandedOutcome, StoredCall};
+pub use calls::{CallOwner, ClaimOutcome, HandedOutcome, Prospect, StoredCall};
+pub use calls_now::{CallNow, CallThen, OpenCallsQuery};
 pub use command_results::CommandRecord;
 pub use commit::{Commit, CommitOutcome};
 pub use connection::Kind;
@@ -80,7 +88,8 @@ pub use history::{Direction, HistoryEntry, HistoryOf, HistoryPage, HistoryPartic
 pub use history_sql::MOST_LOOKED_AT;
 pub use livekit_events::{BATCH_ROOMS, CallFate};
 pub use migrate::{is_migrated, migrate};
-pub use nodes::{LiveNode, NodeInfo};
+pub use nodes::{KnownNode, LiveNode, NodeInfo, NodeLoad};
+pub use old::{FORGOTTEN_AT_ONCE, Old};
 pub use open_calls::OpenCall;
 pub use positions::{BATCH_POSITIONS, Position};
 pub use prey::{Engaged, Orphan, Overdue};
@@ -91,9 +100,15 @@ pub use standing::Standing;
 pub use stats::CallTally;
 pub use sweep_runs::{StoredRun, SweepAction, SweepRun};
 pub use sweeps::{SweepRequest, SweeperState};
+pub use sweeps_now::{RequestOutcome, RequestState, RunsQuery, SweeperNow};
 pub use timeline::{TimelineEvent, Told};
 pub use types::{CommandId, is_keyed};
 pub use viewer::Viewer;
+pub use webhook_deliveries::{Delivery, DeliveryQuery, DeliveryState, ReplayOutcome};
+pub use webhook_queue::{AttemptReport, Backlog, DeliveryOutcome, TakenDelivery};
+pub use webhooks::{
+    CreateWebhookOutcome, MAX_WEBHOOKS, NewWebhook, RotateOutcome, SECRET_OVERLAP, Webhook, WebhookChange,
+};
 pub use writer::WriterStats;
 
 use crate::{
@@ -103,6 +118,7 @@ use crate::{
 use connection::{Conn, Purpose, Target, with_conn};
 use error::Fault;
 use open_calls::Questions;
+use outbox::Subscriptions;
 use pool::{Pool, PoolStats};
 use quality::Reports;
 use writer::Writer;
@@ -144,6 +160,7 @@ struct Inner {
     writer: Writer,
     questions: Arc<Questions>,
     reports: Arc<Reports>,
+    subscriptions: Arc<Subscriptions>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -190,7 +207,8 @@ impl Store {
             }
             Kind::Sqlite => None,
         };
-        let (writer, writer_thread) = Writer::start(&target).map_err(no_thread)?;
+        let subscriptions = Arc::<Subscriptions>::default();
+        let (writer, writer_thread) = Writer::start(&target, &subscriptions).map_err(no_thread)?;
         threads.extend(lease_threads);
         threads.push(writer_thread);
         let inner = Inner {
@@ -202,6 +220,7 @@ impl Store {
             writer,
             questions: Arc::default(),
             reports: Arc::default(),
+            subscriptions,
             threads: Mutex::new(threads),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -329,6 +348,10 @@ impl Store {
 
     fn reports(&self) -> &Arc<Reports> {
         &self.inner.reports
+    }
+
+    fn subscriptions(&self) -> &Arc<Subscriptions> {
+        &self.inner.subscriptions
     }
 }
 

@@ -25,6 +25,7 @@ use super::{
     health::Lane,
     link::Link,
     measures::Measures,
+    outbox::Subscriptions,
     queue::{Popped, Queue},
     refusals::{self, Refusal},
     retry::{Backoff, CONFLICT_TRIES},
@@ -78,6 +79,7 @@ pub(super) struct Writer {
     queue: Arc<Queue<Waiting>>,
     lane: Arc<Lane>,
     counters: Arc<Counters>,
+    subscriptions: Arc<Subscriptions>,
 }
 
 struct Waiting {
@@ -87,7 +89,7 @@ struct Waiting {
 }
 
 impl Writer {
-    pub fn start(target: &Arc<Target>) -> std::io::Result<(Self, JoinHandle<()>)> {
+    pub fn start(target: &Arc<Target>, subscriptions: &Arc<Subscriptions>) -> std::io::Result<(Self, JoinHandle<()>)> {
         let queue = Arc::new(Queue::new(QUEUE_COMMITS));
         let lane = Arc::new(Lane::new("writer"));
         let (commits, transactions) = (AtomicU64::new(0), AtomicU64::new(0));
@@ -99,9 +101,10 @@ impl Writer {
             link: Link::new(target.clone(), Purpose::Writer, lane.clone()),
             lane: lane.clone(),
             counters: counters.clone(),
+            subscriptions: subscriptions.clone(),
         };
         let handle = std::thread::Builder::new().name("store-writer".into()).spawn(move || thread.serve())?;
-        Ok((Self { queue, lane, counters }, handle))
+        Ok((Self { queue, lane, counters, subscriptions: subscriptions.clone() }, handle))
     }
 
     /// See [`super::Store::commit`].
@@ -112,7 +115,7 @@ impl Writer {
     }
 
     async fn enqueue(&self, commit: Commit) -> Result<CommitOutcome, StoreError> {
-        let prepared = Prepared::new(commit)?;
+        let prepared = Prepared::new(commit, &self.subscriptions)?;
         if self.lane.is_down() {
             return Err(StoreError::Unavailable { unknown_outcome: false });
         }
@@ -172,6 +175,7 @@ struct Thread {
     link: Link,
     lane: Arc<Lane>,
     counters: Arc<Counters>,
+    subscriptions: Arc<Subscriptions>,
 }
 
 impl Thread {
@@ -257,7 +261,7 @@ impl Thread {
             }
             if let Err(Fault::Permanent(what)) = &result {
                 let call = waiting.prepared.call();
-                tracing::error!(call.id = %call, kind = waiting.prepared.commit.kind, what, "a commit is refused");
+                tracing::error!(call.id = %call, kind = waiting.prepared.commit.kind, why = what, "the database refuses a commit");
             }
             self.answer(waiting, result.map_err(Fault::into_error));
         }
@@ -273,6 +277,9 @@ impl Thread {
         if result == Ok(CommitOutcome::Committed) {
             self.counters.commits.fetch_add(1, Ordering::Relaxed);
             self.counters.measures.durable.took(waiting.since.elapsed());
+            if !waiting.prepared.outgoing.is_empty() {
+                self.subscriptions.written.notify_one();
+            }
         }
         let _ = waiting.reply.send(result);
     }

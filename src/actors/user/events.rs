@@ -52,8 +52,10 @@ impl UserActor {
         let tracked = match self.calls.entry(delivery.call.clone()) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
-                // A call not heard of before: either it begins with this, or what came before was for others.
-                let seq = delivery.items.first().map_or(0, |item| item.prev);
+                // A call not heard of before. Who is rung was told so first: if it does not begin with this, the ring was
+                // lost, and is looked for. For others, what came before may have been told to another node.
+                let begins = delivery.items.first().map_or(0, |item| item.prev);
+                let seq = if delivery.standing == Standing::Rung { 0 } else { begins };
                 entry.insert(Tracked {
                     epoch: delivery.epoch,
                     // Signals of earlier epochs may come first: the call may have been handed over.

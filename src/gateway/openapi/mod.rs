@@ -5,6 +5,7 @@
 //! it, and a test sees to it that it is what the routes do.
 
 mod calls;
+mod console;
 mod history;
 mod node;
 pub mod operation;
@@ -14,6 +15,7 @@ pub mod schemas;
 mod service;
 #[cfg(test)]
 pub(in crate::gateway) mod tests;
+mod webhooks;
 
 use std::sync::LazyLock;
 
@@ -36,6 +38,8 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     all.extend(history::operations(schemas));
     all.extend(recordings::operations(schemas));
     all.extend(service::operations(schemas));
+    all.extend(console::operations(schemas));
+    all.extend(webhooks::operations(schemas));
     all.extend(node::operations(schemas));
     all
 }
@@ -65,7 +69,9 @@ pub fn document() -> Value {
             {"name": "history", "description": "What has been, with a user's token."},
             {"name": "groups", "description": "Groups and their members, with a service key."},
             {"name": "service keys", "description": "The keys of backends."},
+            {"name": "webhooks", "description": "Where the application is told of what happens, and what could not be told."},
             {"name": "audit", "description": "Who did what."},
+            {"name": "operator", "description": "Nodes, open calls, users and sweeps; with a service key, or as an administrator."},
             {"name": "node", "description": "The node itself."},
         ],
         "paths": paths,

@@ -54,6 +54,8 @@ pub(super) struct Sent {
     begun: Begun,
     request: Request,
     caller: Caller,
+    /// As the user's token has it.
+    name: Option<String>,
     key: Option<CommandKey>,
 }
 
@@ -84,7 +86,7 @@ async fn read_begun(
     body: &[u8],
     begun: Begun,
 ) -> Result<Sent, Refusal> {
-    let user = claims(http, gateway).await?.user;
+    let Claims { user, name, .. } = claims(http, gateway).await?;
     let kind = Kind::of_request(spec.event, http.method().is_safe());
     gateway.limits.by_user(kind, &user, ClientAddress::of(http))?;
     let data = data(call, body)?;
@@ -102,7 +104,7 @@ async fn read_begun(
         Ok(data)
     })?;
     let caller = Caller { user, device, session: None, node: gateway.node.id.clone() };
-    Ok(Sent { begun, request, caller, key })
+    Ok(Sent { begun, request, caller, name, key })
 }
 
 fn wrong(error: &serde_json::Error) -> Refusal {
@@ -130,7 +132,7 @@ fn ok(data: &Frame) -> HttpResponse {
 
 /// The reply to any command but a signal; of a start with the id that was asked for.
 async fn ask(gateway: &Gateway, sent: Sent) -> Result<(Option<CallId>, Frame), Refusal> {
-    let pending = dispatch::send(gateway, sent.request, sent.caller, sent.key)?;
+    let pending = dispatch::send(gateway, sent.request, sent.caller, sent.name.as_deref(), sent.key)?;
     let begun = if let Pending::Begun { call, .. } = &pending { Some(call.clone()) } else { None };
     Ok((begun, pending.reply(gateway).await?))
 }

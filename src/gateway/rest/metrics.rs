@@ -37,6 +37,7 @@ fn page(gateway: &Gateway) -> Page {
     of_calls(node, &mut page);
     gateway.counts.write(&mut page, &node.metrics.signals);
     node.metrics.write(&mut page);
+    gateway.webhooks.counts().write(&mut page);
     let refused = gateway.limits.refused().map(|(kind, n)| ([("kind", kind)], n)).collect();
     page.counters("rate_limited", "Refusals by a rate limit", refused);
     degraded(node, &mut page);

@@ -58,7 +58,7 @@ impl Session {
         match request {
             Request::Hello(hello) => self.hello_again(&frame, hello, caller, ctx),
             Request::Refresh { token } => self.refresh(&frame, token, caller.user, ctx),
-            request => match dispatch::send(&self.gateway, request, caller, key) {
+            request => match dispatch::send(&self.gateway, request, caller, self.name.as_deref(), key) {
                 Ok(pending) => {
                     let gateway = self.gateway.clone();
                     self.answer(&frame, async move { pending.reply(&gateway).await }, ctx);

@@ -48,6 +48,7 @@ pub fn opening(id: &str, caller: &str, callees: &[&str]) -> Start {
         mode: CallMode::P2p,
         escalates: false,
         initiator: user(caller),
+        initiator_name: None,
         device: device(&format!("{caller}-phone")),
         group: None,
         callees: callees.iter().map(|name| user(name)).collect(),
