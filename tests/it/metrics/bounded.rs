@@ -46,7 +46,7 @@ async fn odd_traffic(cluster: &TestCluster, salt: &str) {
     let token = cluster.token(&user);
     let answer = http.request("POST", &format!("/api/v1/calls/{salt}/accept"), Some(&token), None).await;
     assert_eq!(answer.expect("an answer").status, 404);
-    let refused = Connect::to(cluster.node(0), &user, "tablet").token(salt).go().await;
+    let refused = Connect::to(cluster.node(0), &user, "tablet").token(&format!("no token {salt}")).go().await;
     assert!(refused.is_err(), "no token");
 }
 

@@ -127,6 +127,8 @@ async fn every_query_of_the_dashboard_and_of_the_alerts_is_answered_by_what_two_
     redis.kill();
     prometheus.expect_at_least("sum(carillon_degraded{dependency=\"redis\"})", 2.0, SOON).await;
     redis.start_again();
+    // Also by what each knows of the other.
+    prometheus.expect_at_least("-sum(carillon_degraded{dependency=\"redis\"})", 0.0, SOON).await;
     prometheus.expect_at_least("sum(carillon_bus_up)", 2.0, SOON).await;
     traffic(&cluster).await;
 
