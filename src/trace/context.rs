@@ -1,0 +1,232 @@
+//! Ids of traces and spans, and how they travel: W3C Trace Context (<https://www.w3.org/TR/trace-context/>).
+//!
+//! Pure: text and numbers, and nothing else. What a client sent that is not as that says counts as not sent.
+
+use std::{fmt, num::NonZeroU64, num::NonZeroU128};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use uuid::Uuid;
+
+/// Names one trace in the whole world: 16 bytes, not all zero.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TraceId(NonZeroU128);
+
+/// Names a span within its trace: 8 bytes, not all zero.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SpanId(NonZeroU64);
+
+/// Where in a trace something happens: what is done because of it belongs below this span.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct TraceContext {
+    pub trace: TraceId,
+    pub span: SpanId,
+    /// Spans are recorded of it, where that is switched on.
+    pub sampled: bool,
+}
+
+impl TraceId {
+    /// A new one. From the thread's generator: some nanoseconds.
+    pub fn random() -> Self {
+        Self(NonZeroU128::new(rand::random()).unwrap_or(NonZeroU128::MIN))
+    }
+
+    /// As the tables keep it.
+    pub fn as_uuid(self) -> Uuid {
+        Uuid::from_u128(self.0.get())
+    }
+
+    /// The reverse; `None` for the id that is none.
+    pub fn from_uuid(id: Uuid) -> Option<Self> {
+        NonZeroU128::new(id.as_u128()).map(Self)
+    }
+
+    /// The bytes, most significant first.
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.0.get().to_be_bytes()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        is_hex(text, 32).then(|| u128::from_str_radix(text, 16).ok().and_then(NonZeroU128::new)).flatten().map(Self)
+    }
+}
+
+impl SpanId {
+    /// A new one.
+    pub fn random() -> Self {
+        Self(NonZeroU64::new(rand::random()).unwrap_or(NonZeroU64::MIN))
+    }
+
+    /// The bytes, most significant first.
+    pub fn to_bytes(self) -> [u8; 8] {
+        self.0.get().to_be_bytes()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        is_hex(text, 16).then(|| u64::from_str_radix(text, 16).ok().and_then(NonZeroU64::new)).flatten().map(Self)
+    }
+}
+
+/// So many digits, of those that the standard allows: lower case only, and no sign.
+fn is_hex(text: &str, digits: usize) -> bool {
+    text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+impl TraceContext {
+    /// The beginning of a trace.
+    pub fn random(sampled: bool) -> Self {
+        Self { trace: TraceId::random(), span: SpanId::random(), sampled }
+    }
+
+    /// A `traceparent`; `None` if it is not as the standard says. One of a later version is read as far as this one
+    /// knows it.
+    pub fn parse(traceparent: &str) -> Option<Self> {
+        // All four parts are of fixed length, so `get` finds them without splitting.
+        let (version, rest) = (traceparent.get(..2)?, traceparent.get(55..)?);
+        let ends = if version == "00" { rest.is_empty() } else { rest.is_empty() || rest.starts_with('-') };
+        let dashed = [2, 35, 52].iter().all(|at| traceparent.as_bytes().get(*at) == Some(&b'-'));
+        if !is_hex(version, 2) || version == "ff" || !ends || !dashed {
+            return None;
+        }
+        let flags = traceparent.get(53..55).filter(|flags| is_hex(flags, 2))?;
+        Some(Self {
+            trace: TraceId::parse(traceparent.get(3..35)?)?,
+            span: SpanId::parse(traceparent.get(36..52)?)?,
+            sampled: u8::from_str_radix(flags, 16).ok()? & 1 == 1,
+        })
+    }
+}
+
+impl fmt::Display for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for SpanId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for SpanId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// As a `traceparent`.
+impl fmt::Display for TraceContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "00-{}-{}-{:02x}", self.trace, self.span, u8::from(self.sampled))
+    }
+}
+
+impl fmt::Debug for TraceContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for TraceContext {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// For a field of a message between nodes: text that is no `traceparent` is as good as none, so that it costs nobody the
+/// message.
+pub fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TraceContext>, D::Error> {
+    let text = Option::<std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+    Ok(text.and_then(|text| TraceContext::parse(&text)))
+}
+
+impl Serialize for TraceId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for TraceId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("not a trace id"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    #[test]
+    fn a_traceparent_is_read_and_written_as_the_standard_has_it() {
+        let context = TraceContext::parse(GOOD).unwrap();
+        assert_eq!(context.trace.to_string(), "0af7651916cd43dd8448eb211c80319c");
+        assert_eq!(context.span.to_string(), "b7ad6b7169203331");
+        assert!(context.sampled);
+        assert_eq!(context.to_string(), GOOD);
+        let not_sampled = TraceContext::parse(&GOOD.replace("-01", "-00")).unwrap();
+        assert!(!not_sampled.sampled);
+        // Other flags are passed over.
+        assert!(TraceContext::parse(&GOOD.replace("-01", "-ff")).unwrap().sampled);
+        assert_eq!(TraceId::from_uuid(context.trace.as_uuid()), Some(context.trace));
+    }
+
+    #[test]
+    fn one_of_a_later_version_is_read_as_far_as_it_is_known() {
+        for text in [GOOD.replace("00-0af", "01-0af"), GOOD.replace("00-0af", "cc-0af") + "-more-of-it"] {
+            assert_eq!(TraceContext::parse(&text), TraceContext::parse(GOOD), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_traceparent_counts_as_not_sent() {
+        let wrong = [
+            String::new(),
+            "00".to_owned(),
+            GOOD.to_uppercase(),
+            GOOD.replace("00-0af", "ff-0af"),
+            GOOD.replace("00-0af", "0-0af"),
+            GOOD.replace("00-0af", "+0-0af"),
+            format!("{GOOD}-"),
+            format!("{GOOD}00"),
+            GOOD.replace("00-0af", "01-0af") + "x",
+            GOOD.replace("0af7651916cd43dd8448eb211c80319c", &"0".repeat(32)),
+            GOOD.replace("b7ad6b7169203331", &"0".repeat(16)),
+            GOOD.replace("b7ad", "b7ag"),
+            GOOD.replace("-b7ad", "_b7ad"),
+            GOOD.replace("-01", "-0g"),
+            GOOD.replace("-01", "-1"),
+            GOOD.replace("c80319c", "c8031é"),
+            format!(" {GOOD}"),
+            "-".repeat(55),
+            "é".repeat(40),
+        ];
+        for text in wrong {
+            assert_eq!(TraceContext::parse(&text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn in_a_message_it_is_text_and_nonsense_costs_nobody_the_message() {
+        #[derive(Deserialize)]
+        struct Message {
+            #[serde(default, deserialize_with = "lenient")]
+            trace: Option<TraceContext>,
+        }
+        let read = |json: &str| serde_json::from_str::<Message>(json).unwrap().trace;
+        let context = TraceContext::random(true);
+        let json = serde_json::json!({"trace": context}).to_string();
+        assert_eq!(read(&json), Some(context));
+        for nothing in ["{}", r#"{"trace":null}"#, r#"{"trace":"x\n"}"#] {
+            assert_eq!(read(nothing), None, "{nothing}");
+        }
+    }
+}
