@@ -26,6 +26,7 @@ use crate::{
 };
 
 mod recordings;
+mod traces;
 
 /// Below this an HS256 secret or a service key can be guessed offline from one token, or online.
 const MIN_SECRET_BYTES: usize = 16;
@@ -38,7 +39,7 @@ impl RawSettings {
     /// Judges every value. On success every value is within its bounds; whether there is a key for tokens is another
     /// question, see [`Settings::with_keys_for_serving`].
     pub fn validate(self) -> Result<Settings, SettingsError> {
-        let Self { node, store, token, call, media, recording, log } = self;
+        let Self { node, store, token, call, media, recording, log, traces } = self;
         let mut check = Check::default();
         let database = check.database(&store.database_url);
         let migration_url = check.migration_url(given_secret(store.migration_database_url), &database);
@@ -112,6 +113,7 @@ impl RawSettings {
             stun_urls: check.servers("STUN_URLS", media.stun_urls, &["stun:", "stuns:"]),
             recordings: check.recordings(recording),
             log: check.log(log.rust_log, given(log.log_format)),
+            traces: check.traces(traces),
             dev: given(node.dev).is_some_and(|dev| check.switch("CARILLON_DEV", &dev)),
             warnings: Vec::new(),
         };

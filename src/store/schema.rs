@@ -60,6 +60,7 @@ diesel::table! {
         node -> Text,
         epoch -> BigInt,
         command_id -> DbUuid,
+        trace -> Nullable<DbUuid>,
     }
 }
 

@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 use super::{
     commit::{Commit, CommitOutcome, Prepared},
     commit_postgres, commit_sqlite,
-    connection::{Conn, Purpose, Target},
+    connection::{Conn, Kind, Purpose, Target},
     error::{Fault, StoreError},
     health::Lane,
     link::Link,
@@ -29,7 +29,9 @@ use super::{
     retry::{Backoff, CONFLICT_TRIES},
     types::{CommandId, is_keyed},
 };
-use crate::clock;
+use crate::{clock, trace::Span};
+
+mod spans;
 
 /// Commits of one transaction. Fewer: less shared of what a transaction costs; more: the first waits for the last,
 /// and the gain is flat from here.
@@ -78,6 +80,9 @@ pub(super) struct Writer {
 
 struct Waiting {
     prepared: Prepared,
+    /// From here to the answer, and the wait for its turn in it.
+    span: Span,
+    wait: Span,
     reply: oneshot::Sender<Result<CommitOutcome, StoreError>>,
 }
 
@@ -88,6 +93,7 @@ impl Writer {
         let counters = Arc::new(Counters::default());
         let thread = Thread {
             queue: queue.clone(),
+            kind: target.kind(),
             deferred: VecDeque::new(),
             link: Link::new(target.clone(), Purpose::Writer, lane.clone()),
             lane: lane.clone(),
@@ -109,7 +115,8 @@ impl Writer {
             return Err(StoreError::Overloaded);
         }
         let (reply, answer) = oneshot::channel();
-        if self.queue.push(Waiting { prepared, reply }).is_err() {
+        let (span, wait) = spans::of_commit(&prepared);
+        if self.queue.push(Waiting { prepared, span, wait, reply }).is_err() {
             self.counters.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
             return Err(StoreError::Overloaded);
         }
@@ -138,6 +145,7 @@ impl Writer {
 
 struct Thread {
     queue: Arc<Queue<Waiting>>,
+    kind: Kind,
     /// Taken from the queue, but of a call that was in the batch already.
     deferred: VecDeque<Waiting>,
     link: Link,
@@ -205,8 +213,9 @@ impl Thread {
         batch
     }
 
-    fn settle(&mut self, batch: Vec<Waiting>) {
+    fn settle(&mut self, mut batch: Vec<Waiting>) {
         let started = clock::monotonic();
+        let transaction = spans::of_transaction(&mut batch, self.kind);
         let all: Vec<&Prepared> = batch.iter().map(|waiting| &waiting.prepared).collect();
         let mut results = self.commit(&all);
         let alone = batch.len() == 1;
@@ -221,6 +230,7 @@ impl Thread {
                 }
             }
         }
+        drop(transaction);
         for (waiting, mut result) in batch.into_iter().zip(results) {
             if matches!(result, Err(Fault::Permanent(_))) && self.is_repeated(waiting.prepared.commit.command) {
                 result = Ok(CommitOutcome::Repeated);
@@ -238,11 +248,14 @@ impl Thread {
         is_keyed(command) && self.link.conn().is_some_and(|conn| refusals::on_record(conn, command).unwrap_or_default())
     }
 
-    fn answer(&self, waiting: Waiting, result: Result<CommitOutcome, StoreError>) {
+    fn answer(&self, mut waiting: Waiting, result: Result<CommitOutcome, StoreError>) {
+        spans::on_outcome(&mut waiting.span, &result);
         self.counters.waiting_bytes.fetch_sub(waiting.prepared.bytes, Ordering::Relaxed);
         if result == Ok(CommitOutcome::Committed) {
             self.counters.commits.fetch_add(1, Ordering::Relaxed);
         }
+        // Ended before whoever waits goes on.
+        drop(waiting.span);
         let _ = waiting.reply.send(result);
     }
 

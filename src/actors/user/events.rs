@@ -11,6 +11,7 @@ use crate::{
         messages::{Delivery, Missed, Resume, Standing},
     },
     domain::{CallId, DeviceId, NodeId, UserId, busy::is_busy},
+    trace::{self, Kind, Span},
     wire::{
         ErrorCode, Frame,
         render::{self, Item},
@@ -206,7 +207,8 @@ impl UserActor {
             }
             self.tell_busy(call.clone());
         }
-        self.hand_on(&Delivery { call: call.clone(), epoch, owner, items, standing, unlinked: false }, seq);
+        let (call, unlinked, trace) = (call.clone(), false, None);
+        self.hand_on(&Delivery { call, epoch, owner, items, standing, unlinked, trace }, seq);
         for delivery in waiting {
             self.on_delivery(delivery, ctx);
         }
@@ -240,6 +242,17 @@ impl Handler<Deliver> for UserActor {
     type Result = ();
 
     fn handle(&mut self, Deliver(delivery): Deliver, ctx: &mut Self::Context) {
+        let here = delivery.owner == self.node.id;
+        let begin = if here { Span::below } else { Span::below_remote };
+        let mut span = begin(delivery.trace, "deliver", Kind::Consumer);
+        span.note(|span| {
+            span.set("messaging.system", if here { "in_process" } else { self.node.bus_system() })
+                .set("messaging.operation.type", "process")
+                .set("carillon.call.id", delivery.call.as_str())
+                .set_some("carillon.seq", delivery.items.last().map(|item| item.seq))
+                .set("carillon.sessions", self.members.len());
+        });
+        let _within = trace::enter(span.context().or(delivery.trace));
         self.on_delivery(delivery.clone(), ctx);
         if let (true, Standing::Engaged { device }) = (delivery.unlinked, &delivery.standing) {
             self.tell_where(&delivery.call, device);

@@ -20,6 +20,7 @@ use crate::{
     actors::{Node, degraded::Dependency},
     cluster::bus::BusStats,
     gateway::Gateway,
+    trace,
 };
 
 /// The media type of the format.
@@ -50,6 +51,10 @@ fn registry(gateway: &Gateway) -> Registry {
     if let Some(stats) = node.bus().map(|joined| joined.stats()) {
         of_bus(stats, bus);
     }
+    let spans = trace::stats();
+    counter(&mut registry, "trace_spans", "Spans that a collector has taken", spans.delivered.load(Ordering::Relaxed));
+    let dropped = spans.dropped.load(Ordering::Relaxed);
+    counter(&mut registry, "trace_spans_dropped", "Spans that no collector has taken, and that are lost", dropped);
     let draining = node.draining.load(Ordering::Acquire);
     gauge(&mut registry, "draining", "Whether the node is leaving", u64::from(draining));
     gauge(&mut registry, "sockets", "Open WebSockets, also before their hello", count(gateway.sockets.len()));
