@@ -27,8 +27,8 @@ const READY_LIMIT: Duration = Duration::from_secs(30);
 const LOG_FILTER: &str = "info,carillon=debug";
 
 /// Settings that a developer's shell may hold and a test must not inherit.
-const FOREIGN_SETTINGS: [&str; 7] =
-    ["CARILLON_", "DATABASE_URL", "REDIS_URL", "LIVEKIT_", "TURN_", "STUN_", "RECORDINGS_"];
+const FOREIGN_SETTINGS: [&str; 8] =
+    ["CARILLON_", "DATABASE_URL", "REDIS_URL", "LIVEKIT_", "TURN_", "STUN_", "RECORDINGS_", "OTEL_"];
 
 /// What all nodes of a cluster and their clients share.
 pub struct Realm {
