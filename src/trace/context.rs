@@ -46,7 +46,7 @@ impl TraceId {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        is_hex(text, 32).then(|| u128::from_str_radix(text, 16).ok().and_then(NonZeroU128::new)).flatten().map(Self)
+        NonZeroU128::new(u128::from_be_bytes(from_hex(text)?)).map(Self)
     }
 }
 
@@ -62,13 +62,39 @@ impl SpanId {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        is_hex(text, 16).then(|| u64::from_str_radix(text, 16).ok().and_then(NonZeroU64::new)).flatten().map(Self)
+        NonZeroU64::new(u64::from_be_bytes(from_hex(text)?)).map(Self)
     }
 }
 
-/// So many digits, of those that the standard allows: lower case only, and no sign.
-fn is_hex(text: &str, digits: usize) -> bool {
-    text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+/// So many bytes, in the digits that the standard allows: lower case only. By hand, as [`to_hex`]: each message about a
+/// call's events is written and read with one of these, and what formats numbers takes ten times as long.
+fn from_hex<const BYTES: usize>(text: &str) -> Option<[u8; BYTES]> {
+    let digit = |digit: u8| match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    };
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if pairs.len() != BYTES || !rest.is_empty() {
+        return None;
+    }
+    let mut bytes = [0; BYTES];
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        *byte = digit(*high)? << 4 | digit(*low)?;
+    }
+    Some(bytes)
+}
+
+fn to_hex(bytes: &[u8], digits: &mut [u8]) {
+    const DIGITS: [u8; 16] = *b"0123456789abcdef";
+    for (byte, pair) in bytes.iter().zip(digits.as_chunks_mut::<2>().0) {
+        *pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
+    }
+}
+
+/// Text that was made of digits and dashes.
+fn as_text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
 }
 
 impl TraceContext {
@@ -84,21 +110,32 @@ impl TraceContext {
         let (version, rest) = (traceparent.get(..2)?, traceparent.get(55..)?);
         let ends = if version == "00" { rest.is_empty() } else { rest.is_empty() || rest.starts_with('-') };
         let dashed = [2, 35, 52].iter().all(|at| traceparent.as_bytes().get(*at) == Some(&b'-'));
-        if !is_hex(version, 2) || version == "ff" || !ends || !dashed {
+        if from_hex::<1>(version)? == [0xff] || !ends || !dashed {
             return None;
         }
-        let flags = traceparent.get(53..55).filter(|flags| is_hex(flags, 2))?;
+        let [flags] = from_hex(traceparent.get(53..55)?)?;
         Some(Self {
             trace: TraceId::parse(traceparent.get(3..35)?)?,
             span: SpanId::parse(traceparent.get(36..52)?)?,
-            sampled: u8::from_str_radix(flags, 16).ok()? & 1 == 1,
+            sampled: flags & 1 == 1,
         })
+    }
+
+    /// As a `traceparent`.
+    fn written(&self) -> [u8; 55] {
+        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        to_hex(&self.trace.to_bytes(), &mut text[3..35]);
+        to_hex(&self.span.to_bytes(), &mut text[36..52]);
+        text[54] = if self.sampled { b'1' } else { b'0' };
+        text
     }
 }
 
 impl fmt::Display for TraceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        let mut digits = [0; 32];
+        to_hex(&self.to_bytes(), &mut digits);
+        f.write_str(as_text(&digits))
     }
 }
 
@@ -110,7 +147,9 @@ impl fmt::Debug for TraceId {
 
 impl fmt::Display for SpanId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
+        let mut digits = [0; 16];
+        to_hex(&self.to_bytes(), &mut digits);
+        f.write_str(as_text(&digits))
     }
 }
 
@@ -123,7 +162,7 @@ impl fmt::Debug for SpanId {
 /// As a `traceparent`.
 impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "00-{}-{}-{:02x}", self.trace, self.span, u8::from(self.sampled))
+        f.write_str(as_text(&self.written()))
     }
 }
 
@@ -135,7 +174,7 @@ impl fmt::Debug for TraceContext {
 
 impl Serialize for TraceContext {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(as_text(&self.written()))
     }
 }
 

@@ -12,6 +12,7 @@ thread_local! {
 }
 
 /// Where the work of this moment stands in a trace; `None`: in none.
+#[inline]
 pub fn current() -> Option<TraceContext> {
     CURRENT.get()
 }
@@ -25,11 +26,13 @@ pub struct Entered {
 }
 
 /// Enters a trace, or with `None` none.
+#[inline]
 pub fn enter(context: Option<TraceContext>) -> Entered {
     Entered { before: CURRENT.replace(context), of_this_thread: PhantomData }
 }
 
 impl Drop for Entered {
+    #[inline]
     fn drop(&mut self) {
         CURRENT.set(self.before);
     }

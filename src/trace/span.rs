@@ -106,11 +106,13 @@ impl Span {
     }
 
     /// A step of what this thread works for at the moment.
+    #[inline]
     pub fn begin(name: &'static str, kind: Kind) -> Self {
         Self::below(current(), name, kind)
     }
 
     /// A step of what `parent` stands for, in this process.
+    #[inline]
     pub fn below(parent: Option<TraceContext>, name: &'static str, kind: Kind) -> Self {
         match parent {
             Some(parent) if parent.sampled && export::is_on() => Self::record(parent, name, kind, false),
@@ -178,13 +180,19 @@ impl Recording {
 }
 
 impl Drop for Span {
+    #[inline]
     fn drop(&mut self) {
-        if let Some(mut recording) = self.0.take() {
-            // The clock may have been put back meanwhile.
-            recording.ended = clock::now_nanos().max(recording.began);
-            export::hand_over(recording);
+        if let Some(recording) = self.0.take() {
+            end(recording);
         }
     }
+}
+
+#[cold]
+fn end(mut recording: Box<Recording>) {
+    // The clock may have been put back meanwhile.
+    recording.ended = clock::now_nanos().max(recording.began);
+    export::hand_over(recording);
 }
 
 /// The trace of something that comes into the cluster, or that a node does by itself: the one that `parent` names, or a

@@ -41,7 +41,7 @@ impl Session {
             Err(refusal) => return self.refuse_limited(None, &refusal),
         };
         let (within, mut span) = self.begin_trace(&frame);
-        let _within = trace::enter(within);
+        let _within = within.map(|within| trace::enter(Some(within)));
         if let Err((refusal, nuisance)) = self.take_up(&frame, &mut span, ctx) {
             span.fail(refusal.code.as_str());
             log_refusal(&frame.event, &refusal);
