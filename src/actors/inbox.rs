@@ -10,12 +10,13 @@ use bytestring::ByteString;
 use serde::de::DeserializeOwned;
 
 use super::{
-    NodeHandle,
+    Answer, NodeHandle,
     messages::{Delivery, ItemHead, Receipt, SignalDelivery, SignalHead, SignalRequest, ToNode, ToUser},
     node::Waiting,
     user,
 };
 use crate::{
+    clock,
     cluster::{
         bus,
         envelope::{self, Envelope},
@@ -103,6 +104,15 @@ impl bus::Inbox for Inbox {
                     }
                 });
             }
+            ToNode::Order { id, order } => {
+                let obeying = node.clone();
+                node.spawn(async move {
+                    let result = Ok(Answer::Report(obeying.obey(order).await));
+                    if let Err(refusal) = obeying.tell_node(&from, &ToNode::Answer { id, result }, &[]) {
+                        tracing::debug!(node.id = %from, error = %refusal.message, "answer not published");
+                    }
+                });
+            }
             ToNode::SignalRefused { session, refusal } => {
                 let Some(outbox) = node.directory.session(&session) else { return };
                 node.settle(&Receipt::Here { outbox, session, id: None }, Err(refusal));
@@ -117,6 +127,9 @@ impl bus::Inbox for Inbox {
                     }
                 }
             }
+            // Only to itself: the same clock.
+            ToNode::Echo { sent_nanos } if from == node.id => node.on_echo(sent_nanos),
+            ToNode::Echo { .. } => {}
             ToNode::SignalDelivery { user, head } => {
                 if let (Some(addr), Some(frame)) = (node.directory.user(&user), blobs.next()) {
                     // `do_send`: see `Node::deliver_here`.
@@ -136,7 +149,8 @@ impl bus::Inbox for Inbox {
                     tracing::warn!(node.id = %from, "delivery without its frames dropped");
                     return;
                 };
-                let delivery = Delivery { call, epoch, owner: from, items, standing, unlinked, trace };
+                let at = clock::monotonic();
+                let delivery = Delivery { call, epoch, owner: from, items, standing, unlinked, trace, at };
                 addr.do_send(user::Deliver(Arc::new(delivery)));
             }
             ToUser::Signal { head } => {

@@ -16,6 +16,7 @@ use super::{
     node::{ASK_TIMEOUT, Waiting},
 };
 use crate::{
+    clock,
     domain::{Call, CallId, NodeId, Rejection},
     store::{ClaimOutcome, StoreError, is_keyed},
     trace::{self, Kind, Span},
@@ -178,7 +179,9 @@ impl Node {
             Ok(sent) => sent,
             Err(refusal) => return Some(Err(refusal)),
         };
+        let asked = clock::monotonic();
         if let Ok(answer) = tokio::time::timeout(ASK_TIMEOUT, answer).await {
+            self.metrics.asks.took(asked.elapsed());
             return answer.ok();
         }
         self.asks.remove(&id);

@@ -159,6 +159,8 @@ pub enum Command {
     Remove {
         users: Vec<UserId>,
     },
+    /// An operator ends the call, from outside. Who it was is in the audit log, and told to nobody in the call.
+    EndByOperator,
     /// A recording of the call has come so far.
     RecordingChanged {
         recording: RecordingId,
@@ -233,6 +235,7 @@ impl Command {
             Self::ConnectionLost { .. } => "connection_lost",
             Self::ConnectionBack { .. } => "connection_back",
             Self::Remove { .. } => "remove",
+            Self::EndByOperator => "end_by_operator",
             Self::RoomJoined { .. } => "room_joined",
             Self::RoomLeft { .. } => "room_left",
             Self::RoomOpened => "room_opened",

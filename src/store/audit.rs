@@ -61,6 +61,7 @@ pub struct Act {
     user: Option<String>,
     request_id: Option<String>,
     node: Option<String>,
+    note: Option<String>,
 }
 
 impl Act {
@@ -74,7 +75,7 @@ impl Act {
     ) -> Self {
         let id = id_at(at, rand::random());
         let (actor, target) = (actor.clone(), target.into());
-        Self { id, at, actor, action, target_kind, target, user: None, request_id: None, node: None }
+        Self { id, at, actor, action, target_kind, target, user: None, request_id: None, node: None, note: None }
     }
 
     /// It is about this user.
@@ -88,6 +89,19 @@ impl Act {
         self.request_id = Some(request_id.to_owned());
         self.node = Some(node.to_owned());
         self
+    }
+
+    /// With what the actor says of it, or what there is to say of its outcome.
+    pub fn noting(mut self, note: Option<String>) -> Self {
+        self.note = note;
+        self
+    }
+
+    /// The same act in a record of its own: what came of one that was on record before it was done.
+    pub fn again(&self, at: Timestamp) -> Self {
+        // After it in the log, which is in the order of ids, whatever the clock says.
+        let at = at.max(self.at + Duration::from_millis(1));
+        Self { id: id_at(at, rand::random()), at, ..self.clone() }
     }
 
     /// The record of it, once it is known what came of it.
@@ -105,6 +119,7 @@ impl Act {
             outcome,
             request_id: self.request_id.as_deref(),
             node: self.node.as_deref(),
+            note: self.note.as_deref(),
         }
     }
 }
@@ -131,6 +146,7 @@ pub(super) struct AuditRow<'a> {
     outcome: &'a str,
     request_id: Option<&'a str>,
     node: Option<&'a str>,
+    note: Option<&'a str>,
 }
 
 /// Writes the record of an act, within its transaction.
@@ -161,6 +177,7 @@ pub struct AuditEntry {
     pub outcome: String,
     pub request_id: Option<String>,
     pub node: Option<String>,
+    pub note: Option<String>,
 }
 
 impl From<StoredId> for Uuid {

@@ -75,7 +75,7 @@ struct ActionRow<'a> {
 }
 
 type ActionColumns = (i64, String, Option<String>, String, String, Option<i64>, String, Option<String>);
-type RunColumns = (
+pub(super) type RunColumns = (
     (StoredId, String, String, bool, bool, i64),
     (StoredTime, Option<StoredTime>),
     (i64, i64, i64, Option<String>, Option<String>),
@@ -97,8 +97,11 @@ macro_rules! run_columns {
         )
     };
 }
+pub(super) use run_columns;
 
-fn stored_run(((id, sweeper, node, by_hand, dry_run, runs), (started, finished), rest): RunColumns) -> StoredRun {
+pub(super) fn stored_run(
+    ((id, sweeper, node, by_hand, dry_run, runs), (started, finished), rest): RunColumns,
+) -> StoredRun {
     let (found, acted, failed, outcome, note) = rest;
     let (found, acted, failed) = (unsigned(found), unsigned(acted), unsigned(failed));
     let runs = unsigned(runs);
@@ -200,11 +203,18 @@ impl Store {
 
     /// What a run did after its `n`th action, in order.
     pub async fn actions_of(&self, run: Uuid, after: u64) -> Result<Vec<SweepAction>, StoreError> {
+        self.some_actions_of(run, after, usize::MAX).await
+    }
+
+    /// The same, at most `limit`.
+    pub async fn some_actions_of(&self, run: Uuid, after: u64, limit: usize) -> Result<Vec<SweepAction>, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let load = move |conn: &mut Conn| {
             let rows: Vec<ActionColumns> = with_conn!(conn, |c| {
                 sweep_actions::table
                     .filter(sweep_actions::run.eq(StoredId(run)).and(sweep_actions::n.gt(signed(after))))
                     .order(sweep_actions::n)
+                    .limit(limit)
                     .select((
                         sweep_actions::n,
                         sweep_actions::call_id,

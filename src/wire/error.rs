@@ -62,7 +62,7 @@ error_codes! {
         "a rate limit: `details` is `{retryAfterMs, limit}`, over REST the header `Retry-After` says the same in seconds. Or more than 64 commands under way in a session (signals do not count), or 64 frames before it is ready, without `details`. Retryable; a refusal costs nothing, but a session that goes on all the same is closed with 4029";
     /// An id or key that is taken by something else.
     Conflict = "conflict", 409,
-        "the `callId` is another call's; the idempotency key was used for another command";
+        "the `callId` is another call's; the idempotency key was used for another command; the last node is told to leave";
     /// The call is not in a state that allows this.
     WrongState = "wrong_state", 409,
         "not in this state of the call";

@@ -20,6 +20,7 @@ mod bus;
 mod calls_one_node;
 mod calls_two_nodes;
 mod config;
+mod console;
 mod degraded;
 mod deployment;
 mod documents;

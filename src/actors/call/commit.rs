@@ -102,6 +102,7 @@ impl CallActor {
                     self.link_or_await(&caller, &prepared.recorded, ctx);
                 }
                 if self.call.status.is_final() {
+                    self.node.metrics.on_ended(self.call.status);
                     // Nobody is left to be told of signals; the memory is the larger part of what lingers.
                     self.relay = Relay::new(self.epoch);
                 }

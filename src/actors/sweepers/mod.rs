@@ -10,6 +10,7 @@
 //!                                            └──────────────── next batch, while they come full <───────┘
 //! ```
 
+mod described;
 mod expired_recordings;
 mod left_behind;
 mod local;
@@ -27,6 +28,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use self::described::{Described, described};
 use self::run::Run;
 use super::{Node, NodeHandle, degraded::Dependency};
 use crate::store::StoreError;
@@ -104,6 +106,8 @@ impl From<StoreError> for Halt {
 
 /// Runs the sweepers on this node, whenever it is this node's turn, until the node ends.
 pub async fn run(node: NodeHandle, interval: Duration) {
+    // Set once: here.
+    let _ = node.sweep_interval.set(interval);
     tokio::join!(local::run(node.clone()), runner::run(node, interval));
 }
 
@@ -126,9 +130,12 @@ fn hindrance(node: &Node) -> Option<&'static str> {
     }
 }
 
+/// What can become of a run.
+pub(super) const RUN_OUTCOMES: [&str; 3] = ["done", "could_not_ask", "failed"];
+
 /// What became of one action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ActionOutcome {
+pub(super) enum ActionOutcome {
     Done,
     /// The owner found that it is not what it was taken for, or it was mended meanwhile.
     LeftAlone,
@@ -140,8 +147,11 @@ enum ActionOutcome {
 }
 
 impl ActionOutcome {
+    /// All there are, in the order of their values.
+    pub(super) const ALL: [Self; 5] = [Self::Done, Self::LeftAlone, Self::CouldNotAsk, Self::Failed, Self::DryRun];
+
     /// The word in logs and tables.
-    const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Done => "done",
             Self::LeftAlone => "left_alone",

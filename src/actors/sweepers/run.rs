@@ -89,6 +89,7 @@ impl Run {
 
     fn note(&mut self, what: &str, why: &str, found: &Found, outcome: ActionOutcome) -> SweepAction {
         self.found += 1;
+        self.node.metrics.sweeps.on_action(self.sweeper, outcome);
         match outcome {
             ActionOutcome::Done => self.acted += 1,
             ActionOutcome::Failed => self.failed += 1,

@@ -90,6 +90,9 @@ pub(super) async fn run(node: NodeHandle, interval: Duration) {
         running: Cell::new(false),
         quiet: RefCell::default(),
     };
+    for sweeper in all() {
+        node.metrics.sweeps.on_interval(sweeper.name(), sweeper.interval(interval));
+    }
     let seats: HashMap<&str, Rc<Seat>> = all().map(|sweeper| (sweeper.name(), Rc::new(seat(sweeper)))).into();
     let (mut entered, mut forgotten_at) = (false, clock::monotonic());
     loop {
@@ -201,6 +204,7 @@ async fn perform(node: NodeHandle, busy: Busy, cause: Cause) {
     let quiet = run.found == 0 && swept.is_ok() && matches!(cause, Cause::Schedule);
     if quiet {
         tracing::debug!(sweep = sweeper.name(), node.id = %node.id, "sweep found nothing");
+        node.metrics.sweeps.on_run(sweeper.name(), "done", 0, false, began.elapsed());
         fold(&node, seat, run, began).await;
     } else {
         finish(&node, seat, run, swept, &cause, began).await;
@@ -263,6 +267,7 @@ async fn finish(node: &NodeHandle, seat: &Seat, run: Run, swept: Result<(), Halt
         Ok(()) if run.failed == run.unasked => ("could_not_ask", Some("owners of calls could not be asked".to_owned())),
         Ok(()) => ("failed", None),
     };
+    node.metrics.sweeps.on_run(run.sweeper, outcome, run.found, run.dry_run, began.elapsed());
     let by = if matches!(cause, Cause::Hand(_)) { "hand" } else { "schedule" };
     tracing::info!(
         sweep = run.sweeper, node.id = %node.id, run.id = %run.id, by, dry_run = run.dry_run, found = run.found,

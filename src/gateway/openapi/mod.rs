@@ -5,6 +5,7 @@
 //! it, and a test sees to it that it is what the routes do.
 
 mod calls;
+mod console;
 mod history;
 mod node;
 pub mod operation;
@@ -36,6 +37,7 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     all.extend(history::operations(schemas));
     all.extend(recordings::operations(schemas));
     all.extend(service::operations(schemas));
+    all.extend(console::operations(schemas));
     all.extend(node::operations(schemas));
     all
 }
@@ -66,6 +68,7 @@ pub fn document() -> Value {
             {"name": "groups", "description": "Groups and their members, with a service key."},
             {"name": "service keys", "description": "The keys of backends."},
             {"name": "audit", "description": "Who did what."},
+            {"name": "operator", "description": "Nodes, open calls, users and sweeps; with a service key, or as an administrator."},
             {"name": "node", "description": "The node itself."},
         ],
         "paths": paths,

@@ -44,7 +44,7 @@ impl Session {
         let _within = within.map(|within| trace::enter(Some(within)));
         if let Err((refusal, nuisance)) = self.take_up(&frame, &mut span, ctx) {
             span.fail(refusal.code.as_str());
-            log_refusal(&frame.event, &refusal);
+            log_refusal(name_of(&frame), &refusal);
             if nuisance {
                 self.refuse_limited(Some(&frame), &refusal);
             } else {
@@ -132,22 +132,24 @@ impl Session {
         ctx: &mut Ctx,
     ) {
         let id = frame.id.as_deref().map(str::to_owned);
-        let event = frame.event.clone().into_owned();
-        let within = trace::current();
+        let event = if id.is_none() { Some(frame.event.clone().into_owned()) } else { None };
+        let (name, within) = (name_of(frame), trace::current());
+        let begun = self.gateway.counts.begin(&frame.event, self.read_at);
         self.in_flight += 1;
         ctx.spawn(trace::within(within, outcome).into_actor(self).map(move |outcome, session, _| {
             session.in_flight -= 1;
+            session.gateway.counts.end(begun, &outcome);
             let _within = trace::enter(within);
             let outcome = outcome.map_err(|refusal| {
                 span.fail(refusal.code.as_str());
-                log_refusal(&event, &refusal);
+                log_refusal(name, &refusal);
                 refusal.traced(trace::current_id()).into_owned()
             });
             match (id, outcome) {
                 (Some(id), Ok(data)) => session.socket.push(Frame::reply_ok(&id, data.text())),
                 (Some(id), Err(refusal)) => session.socket.push(Frame::reply_err(&id, &refusal)),
                 (None, Ok(_)) => {}
-                (None, Err(refusal)) => session.socket.push(Frame::error_event(Some(&event), &refusal)),
+                (None, Err(refusal)) => session.socket.push(Frame::error_event(event.as_deref(), &refusal)),
             }
             drop(span);
         }));
@@ -174,6 +176,7 @@ impl Session {
                 Ok(_) => Refusal::new(ErrorCode::Forbidden, "the token is another user's"),
                 Err(refusal) => refusal,
             };
+            session.gateway.counts.refuse(Some("session:hello"), refusal.code);
             let refusal = refusal.traced(within);
             session.socket.push(match id {
                 Some(id) => Frame::reply_err(&id, &refusal),
@@ -210,6 +213,11 @@ impl Session {
         };
         dispatch::signal(&self.gateway, signal, caller, key, receipt);
     }
+}
+
+/// The command's name, if there is such a command: what a client makes up goes into no log and no span.
+fn name_of(frame: &ClientFrame<'_>) -> &'static str {
+    frame.spec().map_or("", |spec| spec.event)
 }
 
 /// A refusal is the client's affair, unless it is for a fault or a loss of ours.

@@ -156,6 +156,20 @@ impl TestNode {
         }
     }
 
+    /// Waits until it has left by itself, as it was told to in another way than by a signal.
+    pub async fn expect_leave(&mut self, limit: Duration) -> ExitStatus {
+        let Some(status) = self.process.exit(limit).await else {
+            panic!("{} is still there after {limit:?}\n{}", self.name, self.log_tail());
+        };
+        self.ended_by_test = true;
+        status
+    }
+
+    /// SIGCONT: a frozen node goes on.
+    pub fn thaw(&self) {
+        self.process.signal(libc::SIGCONT);
+    }
+
     /// Panics in its log are what the test is about.
     pub fn expect_panics(&mut self) {
         self.may_panic = true;

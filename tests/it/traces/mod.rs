@@ -157,8 +157,8 @@ async fn one_accept_over_two_nodes_is_one_tree() {
     assert_ne!(trace_of("created"), parent.trace, "the start had a trace of its own");
     // The start too is one tree, with the ring on the other node.
     let rung = |spans: &[Seen]| named(spans, "deliver").iter().any(|span| span.node() == callees);
-    let start = collector.expect(&trace_of("created"), |spans| rung(spans) && !named(spans, "call:start").is_empty());
-    let start = start.await;
+    let whole = |spans: &[Seen]| rung(spans) && !named(spans, "call:start").is_empty();
+    let start = collector.expect(&trace_of("created"), whole).await;
     let orphans: Vec<&Seen> = start.iter().filter(|span| !start.iter().any(|other| other.id == span.parent)).collect();
     assert_eq!((orphans.len(), orphans[0].parent.as_str()), (1, ""), "{}", tree(&start));
 }

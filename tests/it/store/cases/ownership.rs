@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use carillon::{
     domain::{Command, NodeId},
-    store::{ClaimOutcome, CommitOutcome, HandedOutcome, NodeInfo, Store},
+    store::{ClaimOutcome, CommitOutcome, HandedOutcome, NodeInfo, NodeLoad, Store},
 };
 use futures_util::future::join_all;
 
@@ -104,18 +104,22 @@ pub async fn leases(backend: Backend) {
     let live = store.live_nodes().await.unwrap();
     assert_eq!(live.iter().map(|n| n.id.as_str()).collect::<Vec<_>>(), ["long", "short"]);
     assert!(live[0].lease_until.since(live[0].started_at) >= Duration::from_secs(59));
-    let at = store.renew_lease(&short, Duration::from_millis(300)).await.unwrap().expect("the lease is good");
+    let at = store
+        .renew_lease(&short, Duration::from_millis(300), &NodeLoad::default())
+        .await
+        .unwrap()
+        .expect("the lease is good");
     let now = store.clock().await.unwrap();
     assert!(at <= now && now.since(at) < Duration::from_secs(5), "{at} is when it was renewed, before {now}");
-    assert_eq!(store.renew_lease(&node("nobody"), LONG).await, Ok(None));
+    assert_eq!(store.renew_lease(&node("nobody"), LONG, &NodeLoad::default()).await, Ok(None));
     tokio::time::sleep(Duration::from_millis(400)).await;
-    assert_eq!(store.renew_lease(&short, LONG).await, Ok(None), "others may have taken over");
+    assert_eq!(store.renew_lease(&short, LONG, &NodeLoad::default()).await, Ok(None), "others may have taken over");
     assert_eq!(store.live_nodes().await.unwrap().len(), 1);
     assert_eq!(store.forget_dead_nodes(LONG).await, Ok(0));
     assert_eq!(store.forget_dead_nodes(Duration::from_millis(50)).await, Ok(1));
-    assert!(store.renew_lease(&long, LONG).await.unwrap().is_some());
+    assert!(store.renew_lease(&long, LONG, &NodeLoad::default()).await.unwrap().is_some());
     store.end_node(&long).await.unwrap();
-    assert_eq!(store.renew_lease(&long, LONG).await, Ok(None));
+    assert_eq!(store.renew_lease(&long, LONG, &NodeLoad::default()).await, Ok(None));
 }
 
 pub async fn deaf(backend: Backend) {
@@ -125,7 +129,7 @@ pub async fn deaf(backend: Backend) {
     assert_eq!(up().await, [true, true]);
     store.set_bus_up(&n1, false).await.unwrap();
     assert_eq!(up().await, [false, true]);
-    assert!(store.renew_lease(&n1, LONG).await.unwrap().is_some());
+    assert!(store.renew_lease(&n1, LONG, &NodeLoad::default()).await.unwrap().is_some());
     assert_eq!(up().await, [false, true], "a renewal says nothing of the bus");
     store.set_bus_up(&n1, true).await.unwrap();
     assert_eq!(up().await, [true, true]);
