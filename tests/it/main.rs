@@ -53,4 +53,5 @@ mod slow_client;
 mod store;
 mod support;
 mod sweepers;
+mod traces;
 mod upgrade;
