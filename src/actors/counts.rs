@@ -10,7 +10,7 @@ use std::{
 
 use prometheus_client::metrics::counter::Counter;
 
-use super::sweepers::{ActionOutcome, NAMES, RUN_OUTCOMES};
+use super::sweepers::{ActionOutcome, NAMES, RunOutcome};
 use crate::{
     clock,
     domain::CallStatus,
@@ -172,7 +172,7 @@ impl Outcomes {
     }
 }
 
-const RUNS: usize = RUN_OUTCOMES.len();
+const RUNS: usize = RunOutcome::ALL.len();
 const ACTIONS: usize = ActionOutcome::ALL.len();
 
 /// What sweepers did on this node.
@@ -221,14 +221,12 @@ impl Sweeps {
     }
 
     /// A run has ended.
-    pub fn on_run(&self, sweeper: &str, outcome: &str, found: u64, dry_run: bool, took: Duration) {
+    pub fn on_run(&self, sweeper: &str, outcome: RunOutcome, found: u64, dry_run: bool, took: Duration) {
         let Some(sweep) = self.of(sweeper) else { return };
-        if let Some(place) = RUN_OUTCOMES.iter().position(|known| *known == outcome) {
-            sweep.runs.inc(place);
-        }
+        sweep.runs.inc(outcome as usize);
         sweep.found.fetch_add(found, Ordering::Relaxed);
         sweep.last_took_nanos.store(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        if outcome == "done" && !dry_run {
+        if outcome == RunOutcome::Done && !dry_run {
             sweep.succeeded_millis.store(clock::now().as_millis(), Ordering::Relaxed);
         }
     }
@@ -239,7 +237,8 @@ impl Sweeps {
             let rows = words.iter().zip(numbers).map(|(word, n)| ([name, (key, *word)], *n));
             rows.collect::<Vec<_>>()
         };
-        let runs = each().flat_map(|(name, sweep)| labelled("outcome", name, &RUN_OUTCOMES, &sweep.runs.read()));
+        let words = RunOutcome::ALL.map(RunOutcome::as_str);
+        let runs = each().flat_map(|(name, sweep)| labelled("outcome", name, &words, &sweep.runs.read()));
         page.counters("sweeps", "Runs of sweepers on this node, by outcome", runs.collect());
         let words = ActionOutcome::ALL.map(ActionOutcome::as_str);
         let actions = each().flat_map(|(name, sweep)| labelled("outcome", name, &words, &sweep.actions.read()));
@@ -293,6 +292,9 @@ mod tests {
         for (place, status) in CallStatus::ALL.iter().enumerate() {
             assert_eq!(*status as usize, place);
         }
+        for (place, outcome) in RunOutcome::ALL.iter().enumerate() {
+            assert_eq!(*outcome as usize, place);
+        }
         for (place, outcome) in ActionOutcome::ALL.iter().enumerate() {
             assert_eq!(*outcome as usize, place);
         }
@@ -303,12 +305,12 @@ mod tests {
         let sweeps = Sweeps::default();
         let [name, ..] = NAMES;
         let at = || sweeps.of(name).unwrap().succeeded_millis.load(Ordering::Relaxed);
-        sweeps.on_run(name, "done", 2, true, Duration::ZERO);
-        sweeps.on_run(name, "failed", 2, false, Duration::ZERO);
+        sweeps.on_run(name, RunOutcome::Done, 2, true, Duration::ZERO);
+        sweeps.on_run(name, RunOutcome::Failed, 2, false, Duration::ZERO);
         assert_eq!(at(), 0);
-        sweeps.on_run(name, "done", 0, false, Duration::ZERO);
+        sweeps.on_run(name, RunOutcome::Done, 0, false, Duration::ZERO);
         assert!(at() > 0);
-        sweeps.on_run("dust", "done", 1, false, Duration::ZERO);
+        sweeps.on_run("dust", RunOutcome::Done, 1, false, Duration::ZERO);
         assert_eq!(sweeps.of(name).unwrap().found.load(Ordering::Relaxed), 4);
     }
 }

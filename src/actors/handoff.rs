@@ -213,7 +213,7 @@ impl Node {
             }
             match self.store.take_handed(&call, &from, parcel.epoch, parcel.seq, &self.id).await? {
                 HandedOutcome::Taken { epoch } => {
-                    tracing::info!(call.id = %call, node.id = %self.id, from = %from, epoch, seq = state.seq, "call handed over");
+                    tracing::info!(call.id = %call, node.id = %self.id, from.id = %from, epoch, seq = state.seq, "call handed over");
                     let actor = CallActor::handed(self.clone(), state, stored.history, epoch, parcel);
                     self.start_call(actor, term)?;
                     Ok(Answer::Done)

@@ -128,7 +128,7 @@ impl bus::Inbox for Inbox {
         match body {
             ToUser::Delivery { call, epoch, items, standing, unlinked } => {
                 let Some(items) = join(items, blobs) else {
-                    tracing::warn!(node.id = %from, "delivery without its frames dropped");
+                    tracing::warn!(node.id = %self.node.id, from.id = %from, "delivery without its frames dropped");
                     return;
                 };
                 let at = clock::monotonic();

@@ -195,7 +195,7 @@ impl Node {
         let moved = clock::follow(theirs, asked, clock::now());
         if moved.unsigned_abs() >= WORTH_A_WORD_MILLIS {
             tracing::warn!(
-                node.id = %self.id, moved_millis = moved, "this machine's clock is not the database's, which is gone by"
+                node.id = %self.id, moved_ms = moved, "this machine's clock is not the database's, which is gone by"
             );
         }
     }
@@ -334,7 +334,8 @@ async fn look(node: &NodeHandle) {
     if gone.is_empty() {
         return;
     }
-    tracing::warn!(node.id = %node.id, gone = ?gone, "nodes are gone");
+    let names: Vec<&str> = gone.iter().map(|node| node.as_str()).collect();
+    tracing::warn!(node.id = %node.id, gone = names.join(" "), "nodes are gone");
     // They will not answer: whoever waits for them looks for the call's new owner at once.
     node.asks.retain(|_, (asked, _)| !gone.contains(asked));
     for call in node.directory.all_calls() {

@@ -101,7 +101,7 @@ impl Node {
                     if let Some(outcome) = self.answer_of(sent).await {
                         return outcome;
                     }
-                    tracing::info!(call.id = %call, node.id = %owner, attempt, "the call's owner died; asking for the next");
+                    tracing::info!(call.id = %call, node.id = %self.id, owner.id = %owner, attempt, "the call's owner died; asking for the next");
                 }
                 Place::There(_) => break,
             }

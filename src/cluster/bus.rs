@@ -232,7 +232,7 @@ impl GuardedInbox {
     fn guard(&self, call: impl FnOnce(&dyn Inbox)) {
         if catch_unwind(AssertUnwindSafe(|| call(&*self.inbox))).is_err() {
             BusStats::add(&self.stats.inbox_panics, 1);
-            tracing::error!("inbox panicked on a bus message");
+            tracing::error!("a message from another node made this one panic; it is dropped");
         }
     }
 }

@@ -190,7 +190,8 @@ impl Session {
             return true;
         }
         if self.socket.closing_at.load(std::sync::atomic::Ordering::Relaxed) == 0 {
-            tracing::info!(session.id = %self.socket.id, "session floods");
+            let user = self.listed.membership.as_ref().map(|membership| membership.user.as_str());
+            tracing::info!(session.id = %self.socket.id, user.id = user, "session floods");
             self.gateway.limits.on_refused(Kind::Flood);
         }
         self.close_limited(FLOOD_REST);

@@ -2,7 +2,7 @@
 //!
 //! An act is recorded in the transaction that carries it out, so that neither is there without the other; one that was
 //! refused before it reached the store is recorded by itself. Must never hold a secret: keys are named by their ids.
-//! Rows are added, read, and forgotten when they are old, never changed.
+//! Rows are added, read, and forgotten when they are old ([`super::old`]), never changed.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::{
     connection::{Conn, with_conn},
     error::{Fault, StoreError},
     schema::audit_log,
-    types::{DbNow, StoredId, StoredTime, unsigned},
+    types::{StoredId, StoredTime},
 };
 use crate::domain::{Timestamp, UserId};
 
@@ -246,46 +246,8 @@ impl Store {
     }
 }
 
-/// Records forgotten by one statement. More would hold up the connection; fewer are more statements.
-const FORGET_AT_ONCE: i64 = 5000;
-
-impl Store {
-    /// How many records are older than `age` by the database's clock.
-    pub async fn count_old_acts(&self, age: Duration) -> Result<u64, StoreError> {
-        let count = move |conn: &mut Conn| {
-            let bound = bound_of(conn, age)?;
-            let count: i64 = with_conn!(conn, |c| audit_log::table.filter(audit_log::id.lt(bound)).count().first(c)?);
-            Ok(unsigned(count))
-        };
-        self.read(count).await
-    }
-
-    /// Forgets records older than `age` by the database's clock, oldest first, some thousand at once. Returns how many.
-    pub async fn forget_acts(&self, age: Duration) -> Result<usize, StoreError> {
-        let forget = move |conn: &mut Conn| {
-            let bound = bound_of(conn, age)?;
-            Ok(with_conn!(conn, |c| {
-                let old: Vec<StoredId> = audit_log::table
-                    .filter(audit_log::id.lt(bound))
-                    .select(audit_log::id)
-                    .order(audit_log::id)
-                    .limit(FORGET_AT_ONCE)
-                    .load(c)?;
-                diesel::delete(audit_log::table.filter(audit_log::id.eq_any(&old))).execute(c)?
-            }))
-        };
-        self.read(forget).await
-    }
-}
-
-/// Whatever is older than `age` has a smaller id.
-fn bound_of(conn: &mut Conn, age: Duration) -> Result<StoredId, Fault> {
-    let at: StoredTime = with_conn!(conn, |c| diesel::select(DbNow::minus(age)).get_result(c)?);
-    Ok(StoredId(first_of(at.0)))
-}
-
 /// No id of this time or later is smaller.
-fn first_of(at: Timestamp) -> Uuid {
+pub(super) fn first_of(at: Timestamp) -> Uuid {
     id_at(at, [0; 10])
 }
 

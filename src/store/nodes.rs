@@ -253,15 +253,4 @@ impl Store {
         };
         self.read(load).await
     }
-
-    /// Forgets nodes whose lease ran out `age` ago. Returns how many.
-    pub async fn forget_dead_nodes(&self, age: Duration) -> Result<usize, StoreError> {
-        let forget = move |conn: &mut Conn| {
-            let forgotten = with_conn!(conn, |c| {
-                diesel::delete(nodes::table.filter(nodes::lease_until.lt(DbNow::minus(age)))).execute(c)?
-            });
-            Ok(forgotten)
-        };
-        self.lease(forget).await
-    }
 }

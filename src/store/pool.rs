@@ -223,7 +223,7 @@ fn perform(link: &mut Link, mut job: Box<dyn Job>) {
                     link.drop_conn();
                 }
                 if let Fault::Permanent(what) = &fault {
-                    tracing::error!(what, "the database refuses a statement");
+                    tracing::error!(why = what, "the database refuses a statement");
                 }
                 return job.refuse(fault.into_error());
             }

@@ -33,8 +33,8 @@ enum Part {
     },
     Text(String),
     Time(StoredTime),
-    Number(i64),
     Id(StoredId),
+    Number(i64),
 }
 
 /// See the module.

@@ -11,13 +11,10 @@ use super::{
     Store,
     connection::{Conn, with_conn},
     error::StoreError,
-    schema::{sweep_actions, sweep_requests, sweep_runs},
+    schema::{sweep_actions, sweep_runs},
     types::{DbNow, StoredId, StoredTime, signed, unsigned},
 };
 use crate::domain::Timestamp;
-
-/// Runs forgotten at once. More would hold up the readers' connection; fewer are forgotten more often.
-const FORGET_AT_ONCE: i64 = 1000;
 
 /// A run, or several that found nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -240,25 +237,5 @@ impl Store {
             Ok(actions.collect())
         };
         self.read(load).await
-    }
-
-    /// Forgets requests and runs older than `age`, at most a thousand at once. Returns how many runs.
-    pub async fn forget_sweeps(&self, age: Duration) -> Result<usize, StoreError> {
-        let forget = move |conn: &mut Conn| {
-            let then = || DbNow::minus(age);
-            let over = sweep_runs::finished_at.is_null().or(sweep_runs::finished_at.assume_not_null().lt(then()));
-            let forgotten = with_conn!(conn, |c| {
-                let old: Vec<StoredId> = sweep_runs::table
-                    .filter(sweep_runs::started_at.lt(then()).and(over))
-                    .select(sweep_runs::id)
-                    .limit(FORGET_AT_ONCE)
-                    .load(c)?;
-                diesel::delete(sweep_requests::table.filter(sweep_requests::requested_at.lt(then()))).execute(c)?;
-                diesel::delete(sweep_actions::table.filter(sweep_actions::run.eq_any(&old))).execute(c)?;
-                diesel::delete(sweep_runs::table.filter(sweep_runs::id.eq_any(&old))).execute(c)?
-            });
-            Ok(forgotten)
-        };
-        self.read(forget).await
     }
 }

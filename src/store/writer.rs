@@ -257,7 +257,7 @@ impl Thread {
             }
             if let Err(Fault::Permanent(what)) = &result {
                 let call = waiting.prepared.call();
-                tracing::error!(call.id = %call, kind = waiting.prepared.commit.kind, what, "a commit is refused");
+                tracing::error!(call.id = %call, kind = waiting.prepared.commit.kind, why = what, "the database refuses a commit");
             }
             self.answer(waiting, result.map_err(Fault::into_error));
         }

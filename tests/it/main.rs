@@ -34,6 +34,7 @@ mod history;
 mod idempotency;
 mod limits;
 mod load;
+mod log_lines;
 mod media_degraded;
 mod media_ice;
 mod media_rooms;

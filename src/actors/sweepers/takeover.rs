@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    ActionOutcome, BATCH, Halt, Sweeper,
+    ActionOutcome, BATCH, Deed, Halt, Sweeper,
     run::{Found, Run, refused},
 };
 use crate::{actors::NodeHandle, domain::CallId};
@@ -32,6 +32,10 @@ impl Sweeper for Takeover {
         NAME
     }
 
+    fn what(&self) -> &'static str {
+        "open calls whose owner's lease has run out are claimed and rebuilt"
+    }
+
     fn interval(&self, _: Duration) -> Duration {
         INTERVAL
     }
@@ -49,7 +53,7 @@ impl Sweeper for Takeover {
             let batch = batch.into_iter().map(|orphan| {
                 (Found { call: orphan.call.clone(), user: None, age: orphan.age, recording: None }, orphan.call)
             });
-            run.act("take_over", "its owner's lease has run out", batch.collect(), take_over).await?;
+            run.act(Deed::TakeOver, "its owner's lease has run out", batch.collect(), take_over).await?;
         }
     }
 }

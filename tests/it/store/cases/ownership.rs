@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use carillon::{
     domain::{Command, NodeId},
-    store::{ClaimOutcome, CommitOutcome, HandedOutcome, NodeInfo, NodeLoad, Store},
+    store::{ClaimOutcome, CommitOutcome, HandedOutcome, NodeInfo, NodeLoad, Old, Store},
 };
 use futures_util::future::join_all;
 
@@ -115,8 +115,8 @@ pub async fn leases(backend: Backend) {
     tokio::time::sleep(Duration::from_millis(400)).await;
     assert_eq!(store.renew_lease(&short, LONG, &NodeLoad::default()).await, Ok(None), "others may have taken over");
     assert_eq!(store.live_nodes().await.unwrap().len(), 1);
-    assert_eq!(store.forget_dead_nodes(LONG).await, Ok(0));
-    assert_eq!(store.forget_dead_nodes(Duration::from_millis(50)).await, Ok(1));
+    assert_eq!(store.forget_old(Old::DeadNodes, LONG, 10).await, Ok(0));
+    assert_eq!(store.forget_old(Old::DeadNodes, Duration::from_millis(50), 10).await, Ok(1));
     assert!(store.renew_lease(&long, LONG, &NodeLoad::default()).await.unwrap().is_some());
     store.end_node(&long).await.unwrap();
     assert_eq!(store.renew_lease(&long, LONG, &NodeLoad::default()).await, Ok(None));
