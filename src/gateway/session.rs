@@ -350,9 +350,13 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Session {
             }
             Ok(ws::Message::Pong(_) | ws::Message::Nop) => {}
             Ok(ws::Message::Close(reason)) => {
+                // If we have closed, this is the answer. To answer that again is an error to browsers: they would not tell
+                // the page our code, but 1006, and a client comes back from that.
+                if !matches!(self.phase, Phase::Closing) {
+                    ctx.close(reason);
+                }
                 self.phase = Phase::Closing;
                 self.socket.ends(Ended::ByClient);
-                ctx.close(reason);
                 ctx.stop();
                 self.socket.finish_soon();
             }
