@@ -176,6 +176,7 @@ impl Socket {
     pub fn close_with(&self, close: Close) {
         let now = clock::now().as_millis();
         if self.closing_at.compare_exchange(0, now, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            self.ends(Ended::Ours(close));
             self.send(Out::Close(close));
         }
     }

@@ -40,6 +40,7 @@ mod media_ice;
 mod media_rooms;
 mod media_sweeper;
 mod media_webhooks;
+mod metrics;
 mod ownership_model;
 mod panics;
 mod recordings;
