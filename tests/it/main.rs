@@ -22,6 +22,7 @@ mod calls_two_nodes;
 mod config;
 mod degraded;
 mod deployment;
+mod doctor;
 mod documents;
 mod drain;
 mod escalation;

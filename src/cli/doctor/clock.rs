@@ -43,11 +43,13 @@ fn sample(name: &'static str, theirs: Timestamp, asked: Timestamp, answered: Tim
 
 /// Compares.
 pub(super) fn check(found: &Findings, settings: &Settings, samples: &Samples) {
-    let samples = samples.0.borrow();
+    let mut samples = samples.0.take();
+    // They came as their servers answered.
+    samples.sort_by_key(|sample| sample.name);
     if samples.is_empty() {
         return found.not_checked("clock", "no other clock could be asked");
     }
-    for sample in samples.iter() {
+    for sample in &samples {
         let off = sample.ahead.abs();
         let certainly = Duration::from_millis(off.saturating_sub(sample.give_or_take).max(0).unsigned_abs());
         let direction = if sample.ahead > 0 { "behind" } else { "ahead of" };
@@ -80,7 +82,7 @@ fn span(millis: i64) -> String {
     match millis {
         0..10_000 => format!("{millis} ms"),
         10_000..600_000 => format!("{} s", millis / 1000),
-        _ => format!("{} min", millis / 60_000),
+        _ => format!("{} min", millis.saturating_add(30_000) / 60_000),
     }
 }
 

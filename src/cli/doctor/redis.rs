@@ -84,15 +84,22 @@ async fn enter(
     match within(client.get_multiplexed_async_connection_with_config(&config)).await {
         Some(Ok(connection)) => Ok((connection, place)),
         Some(Err(error)) => Err(why(&error, &place, tls)),
-        None => Err(Trouble::new(
-            format!("{place} takes a connection and does not answer within {} s", STEP.as_secs()),
-            "look whether Redis is stopped or busy with one slow command, whether it wants TLS (rediss://), and whether it is \
-             Redis at all",
-        )),
+        None => Err(silent(&place)),
     }
 }
 
+fn silent(place: &str) -> Trouble {
+    Trouble::new(
+        format!("{place} takes a connection and does not answer within {} s", STEP.as_secs()),
+        "look whether Redis is stopped or busy with one slow command, whether it wants TLS (rediss://), and whether it is \
+         Redis at all",
+    )
+}
+
 fn why(error: &RedisError, place: &str, tls: bool) -> Trouble {
+    if error.is_timeout() {
+        return silent(place);
+    }
     let words = error.to_string();
     let says = |what: &str| words.contains(what);
     if says("WRONGPASS") || says("invalid username-password") || says("invalid password") {

@@ -158,7 +158,7 @@ async fn connections(found: &Findings, settings: &Settings, client: &Client) {
         - coalesce(current_setting('reserved_connections', true), '0')::int, \
         (SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user), \
         (SELECT datconnlimit FROM pg_database WHERE datname = current_database()), \
-        (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND application_name <> 'carillon')";
+        (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND application_name NOT LIKE 'carillon%')";
     // Before there are tables there are no nodes.
     let living = "SELECT count(*) FROM nodes WHERE lease_until > clock_timestamp()";
     let Some(limits) = row(client, sql).await else { return found.not_checked(NAME, "no answer") };
@@ -242,7 +242,7 @@ pub(super) fn service_keys_judged(found: &Findings, settings: &Settings, made: O
         (false, Some(0)) => found.warning(
             NAME,
             "there is no key: nobody can use the service API (groups, admission, audit)",
-            "carillon service-key create --name …, or set CARILLON_SERVICE_KEY to 32 random bytes",
+            "carillon service-key create NAME, or set CARILLON_SERVICE_KEY to 32 random bytes",
         ),
         (false, Some(made)) => found.ok(NAME, format!("{made} made, and none in the settings")),
         (false, None) => found.not_checked(NAME, "none in the settings; whether some were made cannot be seen"),

@@ -91,9 +91,7 @@ fn origins(found: &Findings, settings: &Settings) {
         .iter()
         .filter(|origin| {
             let host = origin.strip_prefix("http://").map(|rest| rest.rsplit_once(':').map_or(rest, |(host, _)| host));
-            host.is_some_and(|host| {
-                host != "localhost" && host.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback()) == false
-            })
+            host.is_some_and(|host| host != "localhost" && !host.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback()))
         })
         .map(String::as_str)
         .collect();

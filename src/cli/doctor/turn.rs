@@ -82,12 +82,19 @@ async fn asked<T: Send + 'static>(
     setting: &'static str,
     ask: impl Fn(&mut dyn FnMut() -> Result<Link, Silence>) -> Result<T, Silence> + Send + 'static,
 ) -> Result<Result<T, Silence>, Trouble> {
-    let address = resolved(&place.host, place.port, setting).await?.first().copied();
-    let Some(address) = address else { return Ok(Err(Silence::TimedOut)) };
+    let addresses = resolved(&place.host, place.port, setting).await?;
     let Place { host, way, .. } = place.clone();
     let work = move || {
         let deadline = clock::monotonic() + PATIENCE;
-        ask(&mut || Link::open(way, address, &host, deadline))
+        let mut outcome = Err(Silence::TimedOut);
+        // A name may have an address of IPv6 where nothing listens.
+        for address in addresses {
+            outcome = ask(&mut || Link::open(way, address, &host, deadline));
+            if !matches!(outcome, Err(Silence::Refused)) {
+                break;
+            }
+        }
+        outcome
     };
     Ok(blocking(work).await.unwrap_or(Err(Silence::TimedOut)))
 }
