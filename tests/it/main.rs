@@ -23,6 +23,7 @@ mod config;
 mod console;
 mod degraded;
 mod deployment;
+mod doctor;
 mod documents;
 mod drain;
 mod escalation;
