@@ -19,7 +19,7 @@ const NARROW_GUTTER = 92;
 // A character of a label, about: to keep labels within the drawing.
 const CHAR = 6.6;
 // The same of a head, which is bold.
-const HEAD_CHAR = 7.8;
+const HEAD_CHAR = 8.8;
 const ARROW = 7;
 
 function s(tag, attributes, ...children) {
