@@ -33,7 +33,7 @@ export async function bigCall(stage, operator) {
     return route.fulfill({ json: { callId, events: events.filter((event) => event.seq > after) } });
   });
   await operator.go("#/calls/big");
-  await operator.until("500 events", async () => await page.locator(".ladder .event").count() === 500);
+  await operator.until("500 events", async () => await page.locator(".ladder-body .event").count() === 500);
   await operator.until("500 rows", async () => (await operator.keys("timeline")).length === 500);
   const heads = await page.locator(".ladder .head").count();
   if (heads !== PEOPLE.length + 1 + 2) throw new Error(`${heads} heads: a person with two devices has two lines, and there are two nodes`);

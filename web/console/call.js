@@ -89,7 +89,8 @@ export function callView([callId]) {
 
   const element = h("div", {},
     panel("Call", "call-panel", h("p", { class: "subject" }, id(callId), " ", copy(callId, "call id")), askedCall, top, buttons),
-    section("Who did what, when, on which node", "ladder-panel", asked, earlier, drawing.element),
+    section("Who did what, when, on which node", "ladder-panel", asked, earlier, drawing.element,
+      h("p", { class: "quiet" }, "An arrow goes from who caused it to the node that decided it, and on to whom it concerns. Dashed with a cross: not heard, or not reached. Hatched: nothing happened for so long.")),
     peoplePanel, section("The same as a table", "timeline-panel", h("details", { open: !NARROW.matches }, h("summary", {}, "Events"), steps.element)));
   return { title: `Call ${callId}`, element, close: () => { events.close(); call.close(); room.disconnect(); } };
 }
