@@ -58,19 +58,16 @@ pub(super) fn check(found: &Findings, settings: &Settings, samples: &Samples) {
             "clock.redis" => "Redis'",
             _ => "LiveKit's",
         };
-        let seen = if certainly.is_zero() {
-            format!("this machine's clock and {whose} agree, give or take {} ms", sample.give_or_take)
-        } else {
-            format!(
-                "this machine's clock is {} {direction} {whose}, give or take {} ms",
-                span(off),
-                sample.give_or_take
-            )
-        };
         let verdict = match certainly {
             off if off > settings.node_lease / 2 => Verdict::Wrong,
             off if off > DOUBTFUL => Verdict::Warning,
             _ => Verdict::Ok,
+        };
+        let seen = if verdict == Verdict::Ok {
+            format!("this machine's clock and {whose} agree within {} ms", off.saturating_add(sample.give_or_take))
+        } else {
+            let give_or_take = sample.give_or_take;
+            format!("this machine's clock is {} {direction} {whose}, give or take {give_or_take} ms", span(off))
         };
         let mend = "have both machines follow a time server (chrony, systemd-timesyncd; `timedatectl` shows whether one \
             does); of two that differ the wrong one differs from the others here too";

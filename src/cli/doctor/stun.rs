@@ -243,9 +243,10 @@ impl Link {
         let mut stream = StreamOwned::new(tls, stream);
         // The greeting, which tells certificates apart from silence.
         while stream.conn.is_handshaking() {
-            left(deadline)?;
+            let mute = || no_tls(&"it takes a connection and does not answer the greeting");
+            left(deadline).map_err(|_| mute())?;
             stream.conn.complete_io(&mut stream.sock).map_err(|error| match silence(&error) {
-                Silence::TimedOut => Silence::TimedOut,
+                Silence::TimedOut => mute(),
                 _ => no_tls(&error),
             })?;
         }

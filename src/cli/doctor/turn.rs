@@ -276,7 +276,8 @@ fn silent(found: &Findings, name: &'static str, url: &str, silence: &Silence, wa
         Silence::TimedOut => (
             format!("{url} does not answer within {} s", PATIENCE.as_secs().min(STEP.as_secs())),
             format!(
-                "start the server, open its port for {protocol} in firewalls and NetworkPolicies, or correct the address"
+                "start the server, open its port for {protocol} in firewalls, or correct the address; nodes need no way to it \
+                 themselves, so where a NetworkPolicy lets them have none, ask from where clients are"
             ),
         ),
         Silence::Refused => {
