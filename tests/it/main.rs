@@ -51,3 +51,4 @@ mod slow_client;
 mod store;
 mod support;
 mod sweepers;
+mod webhooks;

@@ -129,6 +129,7 @@ fn starts() -> impl Strategy<Value = Start> {
             mode,
             escalates,
             initiator,
+            initiator_name: None,
             device,
             group,
             callees,
