@@ -35,7 +35,7 @@ struct Entry {
     at: Timestamp,
     /// Who did it.
     actor: Who,
-    /// What was done: `group.put`, `group.delete`, `member.put`, `member.remove`, `service_key.create`, `service_key.revoke`. More may come.
+    /// What was done: `group.put`, `group.delete`, `member.put`, `member.remove`, `service_key.create`, `service_key.revoke`, `webhook.create`, `webhook.update`, `webhook.delete`, `webhook.rotate_secret`, `webhook.test`, `delivery.replay`, `dead_letter.delete`. More may come.
     action: String,
     /// What it was done to.
     target: Target,

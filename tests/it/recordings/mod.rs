@@ -10,6 +10,7 @@ mod lists;
 mod s3;
 mod server;
 mod sweeps;
+mod told;
 
 use std::{path::PathBuf, time::Duration};
 

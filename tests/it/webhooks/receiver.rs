@@ -13,6 +13,7 @@ use sha2::Sha256;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::watch,
     task::JoinHandle,
 };
 
@@ -64,13 +65,15 @@ pub struct Reply {
     pub headers: String,
     pub body: String,
     pub delay: Duration,
+    /// Not before this is true.
+    pub gate: Option<watch::Receiver<bool>>,
     /// The body goes on for ever.
     pub endless: bool,
 }
 
 impl Reply {
     pub fn of(status: u16) -> Self {
-        Self { status, headers: String::new(), body: String::new(), delay: Duration::ZERO, endless: false }
+        Self { status, headers: String::new(), body: String::new(), delay: Duration::ZERO, gate: None, endless: false }
     }
 
     pub fn after(self, delay: Duration) -> Self {
@@ -174,6 +177,9 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>, reply: Arc<Answe
         let id = received.headers.get("webhook-id").cloned().unwrap_or_default();
         let answer = reply(&received);
         tokio::time::sleep(answer.delay).await;
+        if let Some(mut gate) = answer.gate.clone() {
+            let _ = gate.wait_for(|open| *open).await;
+        }
         let ended = |state: &Mutex<State>| {
             if let Some(count) = state.lock().unwrap().answering.get_mut(&id) {
                 *count -= 1;
@@ -189,10 +195,10 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>, reply: Arc<Answe
         if stream.write_all(head.as_bytes()).await.is_err() {
             return;
         }
-        while answer.endless {
-            if stream.write_all(format!("400\r\n{}\r\n", "x".repeat(1024)).as_bytes()).await.is_err() {
-                return;
-            }
+        if answer.endless {
+            let chunk = format!("400\r\n{}\r\n", "x".repeat(1024));
+            while stream.write_all(chunk.as_bytes()).await.is_ok() {}
+            return;
         }
     }
 }
