@@ -25,6 +25,7 @@ use crate::{
     gateway::{
         Gateway,
         auth::{TokenRequest, Verifier, mint, service::ServiceKeys},
+        counts::Counts,
         headers, heartbeat,
         limits::{Limits, Shared},
         links::Links,
@@ -91,6 +92,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let webhooks = Webhooks::start(settings.webhooks.clone(), surroundings).await;
     let gateway = web::Data::new(Gateway {
         node: node.clone(),
+        counts: Counts::default(),
         verifier: Verifier::start(settings.auth.clone()).context("tokens cannot be checked")?,
         service_keys: ServiceKeys::default(),
         privileged_reads: PrivilegedReads::default(),

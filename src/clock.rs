@@ -26,8 +26,13 @@ static AHEAD: AtomicI64 = AtomicI64::new(0);
 /// The wall clock, in whole milliseconds: the database's once this node has asked it, until then the machine's. Two
 /// nodes differ by the time that a question to the database takes. Nothing that decides who owns a call uses it.
 pub fn now() -> Timestamp {
+    at(monotonic())
+}
+
+/// What the wall clock says, or said, at a moment of the monotonic clock.
+pub fn at(moment: Instant) -> Timestamp {
     let (began, origin) = *ORIGIN;
-    let ours = origin + monotonic().saturating_duration_since(began);
+    let ours = origin + moment.saturating_duration_since(began);
     Timestamp::from_millis(ours.as_millis().saturating_add(AHEAD.load(Ordering::Relaxed)))
 }
 

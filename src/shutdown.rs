@@ -1,4 +1,4 @@
-//! Leaving: what a node does between the signal to stop and its end.
+//! Leaving: what a node does between the signal to stop, or an operator's word, and its end.
 //!
 //! It takes no new calls, hands those it has over to nodes that stay, and closes its sockets with a hint when to come
 //! back. actix ends sockets without a Close frame; so they are closed here, before the server is told to stop. What
@@ -36,8 +36,11 @@ pub struct Leaving {
 
 /// Resolves when the node has been told to stop, its calls are handed over and its sockets are closed.
 pub async fn asked_to_stop(gateway: Arc<Gateway>, leaving: Leaving) {
-    wait_for_signal().await;
     let node = &gateway.node;
+    tokio::select! {
+        () = wait_for_signal() => {}
+        () = node.leave.notified() => {}
+    }
     let asked = Instant::now();
     node.draining.store(true, Ordering::Release);
     tracing::info!(

@@ -17,7 +17,9 @@ export type RecordingStatus = "starting" | "recording" | "processing" | "ready" 
 export type ErrorCode =
   | "unauthenticated" | "token_expired" | "forbidden" | "not_found" | "invalid" | "too_large" | "rate_limited" | "conflict"
   | "wrong_state" | "busy" | "accepted_elsewhere" | "already_ended" | "call_full" | "call_locked" | "not_participant"
-  | "media_unavailable" | "unavailable" | "internal";
+  | "media_unavailable" | "unavailable" | "internal"
+  /** Of the client itself: an operator has ended the session. */
+  | "disconnected_by_operator";
 
 export interface Participant {
   userId: string;
@@ -106,6 +108,8 @@ export interface Signal {
 export interface ClientEvents {
   /** The connection's state. `closed` is final until `connect` is called again; `error` says why. */
   state: { state: ClientState; retryInMs?: number; code?: number; error?: Error };
+  /** An operator has ended the session. The client stays `closed` until `connect` is called again. */
+  disconnected: { code: number; reason: "disconnected_by_operator" };
   /** After every hello, the first one and those after a reconnect. */
   hello: Session;
   /** A call object changed, whatever the reason. */

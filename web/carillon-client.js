@@ -37,6 +37,7 @@ const CLOSE_UNAUTHENTICATED = 4001;
 const CLOSE_TOKEN_EXPIRED = 4002;
 const CLOSE_REPLACED = 4003;
 const CLOSE_TOO_BIG = 4009;
+const CLOSE_BY_OPERATOR = 4010;
 
 const FINAL = new Set(["ended", "missed", "declined", "busy", "cancelled", "failed"]);
 const GONE = new Set(["left", "declined", "busy", "missed", "kicked"]);
@@ -273,6 +274,12 @@ export class CarillonClient {
     this.session = null;
     if (code === CLOSE_REPLACED) {
       this.#stop(new CarillonError("unauthenticated", "another session of this device took over"), code);
+      return;
+    }
+    if (code === CLOSE_BY_OPERATOR) {
+      // Somebody has sent this user away: to come back at once would undo that. `connect` comes back.
+      this.#stop(new CarillonError("disconnected_by_operator", "an operator has ended the session"), code);
+      this.#emit("disconnected", { code, reason: "disconnected_by_operator" });
       return;
     }
     if (code === CLOSE_UNAUTHENTICATED || code === CLOSE_TOKEN_EXPIRED) {

@@ -15,7 +15,10 @@ use actix::Addr;
 use dashmap::{DashMap, Entry};
 
 use super::{Outbox, call::CallActor, user::UserActor};
-use crate::domain::{CallId, NodeId, SessionId, Timestamp, UserId};
+use crate::{
+    domain::{CallId, CallStatus, NodeId, SessionId, Timestamp, UserId},
+    metrics::Tally,
+};
 
 /// The directory of one node.
 #[derive(Default)]
@@ -25,6 +28,8 @@ pub struct Directory {
     sessions: DashMap<SessionId, (UserId, Arc<dyn Outbox>)>,
     followed: DashMap<CallId, Followed>,
     positions: DashMap<CallId, Position>,
+    /// The same, counted by status.
+    by_status: Tally<{ CallStatus::ALL.len() }>,
 }
 
 /// The actor of a call, and how many signals wait for it.
@@ -35,7 +40,7 @@ struct Listed {
 
 /// How many signals may wait for one call's actor. It relays hundreds of thousands a second: that many waiting means that
 /// its thread is overloaded, and what waits is old.
-const MAX_SIGNALS_WAITING: usize = 4096;
+pub const MAX_SIGNALS_WAITING: usize = 4096;
 
 /// Too many signals wait for a call.
 pub struct Overloaded;
@@ -60,7 +65,7 @@ struct Position {
     epoch: u64,
     seq: u64,
     at: Timestamp,
-    ended: bool,
+    status: CallStatus,
 }
 
 impl Directory {
@@ -89,7 +94,7 @@ impl Directory {
     /// Takes a call's actor out, if it is still this one.
     pub fn remove_call(&self, call: &CallId, addr: &Addr<CallActor>) {
         if self.calls.remove_if(call, |_, listed| listed.addr == *addr).is_some() {
-            self.positions.remove(call);
+            self.forget_position(call);
         }
     }
 
@@ -103,14 +108,14 @@ impl Directory {
             .collect();
         dead.into_iter()
             .filter(|call| self.calls.remove_if(call, |_, listed| !listed.addr.connected()).is_some())
-            .inspect(|call| drop(self.positions.remove(call)))
+            .inspect(|call| self.forget_position(call))
             .collect()
     }
 
     /// The open calls of this node and their living actors. Those that have ended and still answer are left out.
     pub fn open_calls(&self) -> Vec<(CallId, Addr<CallActor>)> {
         let open = self.calls.iter().filter(|entry| {
-            let ended = self.positions.get(entry.key()).is_some_and(|position| position.ended);
+            let ended = self.positions.get(entry.key()).is_some_and(|position| position.status.is_final());
             !ended && entry.value().addr.connected()
         });
         open.map(|entry| (entry.key().clone(), entry.value().addr.clone())).collect()
@@ -233,8 +238,27 @@ impl Directory {
     }
 
     /// Notes how far a call of this node has come.
-    pub fn set_position(&self, call: &CallId, epoch: u64, seq: u64, at: Timestamp, ended: bool) {
-        self.positions.insert(call.clone(), Position { epoch, seq, at, ended });
+    pub fn set_position(&self, call: &CallId, epoch: u64, seq: u64, at: Timestamp, status: CallStatus) {
+        self.by_status.inc(status as usize);
+        if let Some(before) = self.positions.insert(call.clone(), Position { epoch, seq, at, status }) {
+            self.by_status.dec(before.status as usize);
+        }
+    }
+
+    fn forget_position(&self, call: &CallId) {
+        if let Some((_, last)) = self.positions.remove(call) {
+            self.by_status.dec(last.status as usize);
+        }
+    }
+
+    /// How many calls of this node stand so; those that have ended are listed for a few seconds more.
+    pub fn calls_by_status(&self) -> impl Iterator<Item = (CallStatus, u64)> {
+        CallStatus::ALL.iter().copied().zip(self.by_status.read())
+    }
+
+    /// How many signals wait for the call for which most do, of [`MAX_SIGNALS_WAITING`].
+    pub fn most_signals_waiting(&self) -> usize {
+        self.calls.iter().map(|entry| entry.value().signals.load(Ordering::Relaxed)).max().unwrap_or(0)
     }
 
     /// How far this node's calls have come that changed after `since`.

@@ -34,7 +34,7 @@ impl Node {
                         return;
                     }
                 }
-                tracing::error!(group.id = %group, node.id = %node.id, "the group's call was not told of its members");
+                tracing::error!(group.id = %group, node.id = %node.id, "the group's call was not told that its members have changed");
             });
         }
         first

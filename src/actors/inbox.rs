@@ -10,11 +10,12 @@ use bytestring::ByteString;
 use serde::de::DeserializeOwned;
 
 use super::{
-    NodeHandle,
+    Answer, NodeHandle,
     messages::{Delivery, ItemHead, Receipt, SignalDelivery, SignalHead, SignalRequest, ToNode, ToUser},
     user,
 };
 use crate::{
+    clock,
     cluster::{
         bus,
         envelope::{self, Envelope},
@@ -33,15 +34,17 @@ impl Inbox {
     pub fn new(node: NodeHandle) -> Arc<Self> {
         Arc::new(Self { node })
     }
-}
 
-fn decode<B: DeserializeOwned>(message: Bytes) -> Option<Envelope<B>> {
-    envelope::decode(message).inspect_err(|error| tracing::warn!(%error, "message from another node dropped")).ok()
+    fn decode<B: DeserializeOwned>(&self, message: Bytes) -> Option<Envelope<B>> {
+        // The bytes are shared, not copied.
+        let again = message.clone();
+        envelope::decode(message).inspect_err(|error| self.node.drop_unread(again, error)).ok()
+    }
 }
 
 impl bus::Inbox for Inbox {
     fn on_node_message(&self, message: Bytes) {
-        let Some(Envelope { from, body, mut blobs }) = decode::<ToNode>(message) else { return };
+        let Some(Envelope { from, body, mut blobs }) = self.decode::<ToNode>(message) else { return };
         let node = &self.node;
         match body {
             ToNode::Ask { id, command, call, caller, ask, hops } => {
@@ -85,6 +88,15 @@ impl bus::Inbox for Inbox {
                     }
                 });
             }
+            ToNode::Order { id, order } => {
+                let obeying = node.clone();
+                node.spawn(async move {
+                    let result = Ok(Answer::Report(obeying.obey(order).await));
+                    if let Err(refusal) = obeying.tell_node(&from, &ToNode::Answer { id, result }, &[]) {
+                        tracing::debug!(node.id = %from, error = %refusal.message, "answer not published");
+                    }
+                });
+            }
             ToNode::SignalRefused { session, refusal } => {
                 let Some(outbox) = node.directory.session(&session) else { return };
                 node.settle(&Receipt::Here { outbox, session, id: None }, Err(refusal));
@@ -99,6 +111,9 @@ impl bus::Inbox for Inbox {
                     }
                 }
             }
+            // Only to itself: the same clock.
+            ToNode::Echo { sent_nanos } if from == node.id => node.on_echo(sent_nanos),
+            ToNode::Echo { .. } => {}
             ToNode::SignalDelivery { user, head } => {
                 if let (Some(addr), Some(frame)) = (node.directory.user(&user), blobs.next()) {
                     // `do_send`: see `Node::deliver_here`.
@@ -110,15 +125,16 @@ impl bus::Inbox for Inbox {
 
     fn on_user_message(&self, user: &UserId, message: Bytes) {
         let Some(addr) = self.node.directory.user(user) else { return };
-        let Some(Envelope { from, body, blobs }) = decode::<ToUser>(message) else { return };
+        let Some(Envelope { from, body, blobs }) = self.decode::<ToUser>(message) else { return };
         // `do_send` throughout: see `Node::deliver_here`.
         match body {
             ToUser::Delivery { call, epoch, items, standing, unlinked } => {
                 let Some(items) = join(items, blobs) else {
-                    tracing::warn!(node.id = %from, "delivery without its frames dropped");
+                    tracing::warn!(node.id = %self.node.id, from.id = %from, "delivery without its frames dropped");
                     return;
                 };
-                let delivery = Delivery { call, epoch, owner: from, items, standing, unlinked };
+                let at = clock::monotonic();
+                let delivery = Delivery { call, epoch, owner: from, items, standing, unlinked, at };
                 addr.do_send(user::Deliver(Arc::new(delivery)));
             }
             ToUser::Signal { head } => {

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     clock,
     domain::{CallId, NodeId, Timestamp},
-    store::{BATCH_POSITIONS, NodeInfo, StoreError},
+    store::{BATCH_POSITIONS, NodeInfo, NodeLoad, StoreError},
 };
 
 /// How often the owner of calls tells the other nodes how far they have come. A lost last message is noticed after at
@@ -87,6 +87,15 @@ impl Default for Membership {
 impl Membership {
     fn now(&self) -> u64 {
         u64::try_from(clock::monotonic().duration_since(self.started).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn nanos(&self) -> u64 {
+        u64::try_from(clock::monotonic().duration_since(self.started).as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// How often the lease ran out before it was renewed.
+    pub fn times_lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
     }
 
     /// The lease was extended by `lease`, asked for at `asked` (see [`Membership::now`]).
@@ -164,12 +173,29 @@ impl Node {
         Ok(())
     }
 
+    /// A message of this node to itself is back.
+    pub(super) fn on_echo(&self, sent_nanos: u64) {
+        self.metrics.bus_trips.took(Duration::from_nanos(self.membership.nanos().saturating_sub(sent_nanos)));
+    }
+
+    /// What the node says of itself to the others.
+    fn load(&self) -> NodeLoad {
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        NodeLoad {
+            sessions: count(self.directory.session_count()),
+            sockets: self.sockets.load(Ordering::Relaxed),
+            calls: count(self.directory.call_count()),
+            draining: self.is_draining(),
+            degraded: self.degraded.losses().iter().map(|(lost, _)| lost.as_str().to_owned()).collect(),
+        }
+    }
+
     /// Sets this node's clock by the database's, which all nodes go by: that said `theirs` after it was `asked` here.
     fn set_clock(&self, theirs: Timestamp, asked: Timestamp) {
         let moved = clock::follow(theirs, asked, clock::now());
         if moved.unsigned_abs() >= WORTH_A_WORD_MILLIS {
             tracing::warn!(
-                node.id = %self.id, moved_millis = moved, "this machine's clock is not the database's, which is gone by"
+                node.id = %self.id, moved_ms = moved, "this machine's clock is not the database's, which is gone by"
             );
         }
     }
@@ -186,7 +212,7 @@ pub async fn keep_lease(node: NodeHandle, lease: Duration, info: NodeInfo) {
         let (asked, asked_at) = (node.membership.now(), clock::now());
         let renewed = match returning {
             true => Ok(None),
-            false => node.store.renew_lease(&node.id, lease).await,
+            false => node.store.renew_lease(&node.id, lease, &node.load()).await,
         };
         let outcome = match renewed {
             Ok(Some(theirs)) => {
@@ -262,6 +288,7 @@ pub async fn watch(node: NodeHandle) {
     loop {
         turns.tick().await;
         look(&node).await;
+        send_echo(&node);
         turn = turn.wrapping_add(1);
         if turn.is_multiple_of(2) {
             send_digest(&node);
@@ -307,7 +334,8 @@ async fn look(node: &NodeHandle) {
     if gone.is_empty() {
         return;
     }
-    tracing::warn!(node.id = %node.id, gone = ?gone, "nodes are gone");
+    let names: Vec<&str> = gone.iter().map(|node| node.as_str()).collect();
+    tracing::warn!(node.id = %node.id, gone = names.join(" "), "nodes are gone");
     // They will not answer: whoever waits for them looks for the call's new owner at once.
     node.asks.retain(|_, (asked, _)| !gone.contains(asked));
     for call in node.directory.all_calls() {
@@ -354,6 +382,13 @@ async fn adopt(node: &NodeHandle, mut calls: Vec<CallId>) {
         }
     });
     futures_util::stream::iter(reviving).buffer_unordered(ADOPT_AT_ONCE).collect::<()>().await;
+}
+
+/// Measures the bus, and Redis with it: by one clock, since two machines' differ by more than a message takes.
+fn send_echo(node: &NodeHandle) {
+    let sent_nanos = node.membership.nanos();
+    // A bus that is down is told of elsewhere.
+    let _ = node.tell_node(&node.id, &ToNode::Echo { sent_nanos }, &[]);
 }
 
 fn send_digest(node: &NodeHandle) {

@@ -5,6 +5,7 @@
 //! node, an actor or the bus may be lost at any moment.
 
 pub mod call;
+pub mod counts;
 pub mod degraded;
 pub mod directory;
 mod group_calls;
@@ -15,7 +16,9 @@ pub mod media_facts;
 pub mod media_watch;
 pub mod membership;
 pub mod messages;
+mod newer;
 pub mod node;
+pub mod operator;
 pub mod outbox;
 pub mod polling;
 mod reader;

@@ -12,14 +12,16 @@ use actix::{Arbiter, ArbiterHandle};
 use bytes::Bytes;
 use dashmap::DashMap;
 use serde::Serialize;
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::{Mutex, Notify, oneshot};
 
 use super::{
     Answer,
+    counts::Metrics,
     degraded::{Degraded, Dependency},
     directory::Directory,
     membership::Membership,
     messages::{Delivery, ItemHead, Receipt, SignalDelivery, SignalHead, ToNode, ToUser},
+    newer::Beyond,
     standing::Acquainted,
 };
 use crate::{
@@ -30,7 +32,6 @@ use crate::{
     },
     domain::{CallId, NodeId, Rules, UserId, busy::BusyPolicy},
     media::Media,
-    metrics::Metrics,
     store::Store,
     wire::{Frame, Refusal},
 };
@@ -57,6 +58,12 @@ pub struct Node {
     pub media: Media,
     /// How long the audit log is kept; unset: for ever.
     pub audit_kept: OnceLock<Duration>,
+    /// Open sockets, also those that have not said hello.
+    pub sockets: AtomicU64,
+    /// How often sweepers run that say nothing else; set when they start.
+    pub sweep_interval: OnceLock<Duration>,
+    /// The node was asked to leave by other means than a signal.
+    pub leave: Notify,
     /// New calls are refused: the node is leaving.
     pub draining: AtomicBool,
     bus: OnceLock<Arc<dyn Bus>>,
@@ -67,6 +74,7 @@ pub struct Node {
     /// One at a time looks for, claims, rebuilds or begins a call.
     pub(super) placing: DashMap<CallId, Arc<Mutex<()>>>,
     pub(super) acquainted: Acquainted,
+    pub(super) beyond: Beyond,
 }
 
 impl Node {
@@ -83,6 +91,9 @@ impl Node {
             metrics: Metrics::default(),
             media,
             audit_kept: OnceLock::new(),
+            sockets: AtomicU64::new(0),
+            sweep_interval: OnceLock::new(),
+            leave: Notify::new(),
             draining: AtomicBool::new(false),
             bus: OnceLock::new(),
             arbiters: RwLock::default(),
@@ -90,6 +101,7 @@ impl Node {
             next_ask: AtomicU64::new(1),
             placing: DashMap::new(),
             acquainted: Acquainted::default(),
+            beyond: Beyond::default(),
         })
     }
 
@@ -201,6 +213,9 @@ impl Node {
         let user = user.clone();
         async move {
             let (message, bus) = sent?;
+            if is_lost_on_the_way() {
+                return Some(here);
+            }
             let others = bus.publish_to_user_counted(&user, message).await;
             if here { Some(true) } else { others.ok().map(|nodes| nodes > 0) }
         }
@@ -261,7 +276,7 @@ impl Node {
     /// Tells the sender of a signal what became of it: always if it gave the signal an id, else only a failure.
     pub(super) fn settle(&self, receipt: &Receipt, outcome: Result<(), Refusal>) {
         match receipt {
-            Receipt::Here { outbox, id, .. } => match (id, outcome) {
+            Receipt::Here { outbox, id, .. } => match (id, self.counted(outcome)) {
                 (Some(id), Ok(())) => outbox.push(Frame::reply_ok(id, "{}")),
                 (Some(id), Err(refusal)) => outbox.push(Frame::reply_err(id, &refusal)),
                 (None, Ok(())) => {}
@@ -279,6 +294,12 @@ impl Node {
             }
         }
     }
+
+    /// Counts what became of a signal of a session or a request of this node.
+    fn counted(&self, outcome: Result<(), Refusal>) -> Result<(), Refusal> {
+        self.metrics.signals.of(&outcome);
+        outcome
+    }
 }
 
 thread_local! {
@@ -288,6 +309,12 @@ thread_local! {
 /// Marks this thread as one whose arbiter runs actors.
 pub fn this_thread_runs_actors() {
     CURRENT_RUNS_ACTORS.with(|flag| flag.set(true));
+}
+
+/// The tests': a ring that Redis had nobody to hand to.
+fn is_lost_on_the_way() -> bool {
+    fail::fail_point!("ring-lost", |_| true);
+    false
 }
 
 fn encode_delivery(delivery: &Delivery) -> (ToUser, Vec<&str>) {

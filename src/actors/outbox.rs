@@ -7,6 +7,8 @@ use crate::wire::Frame;
 pub enum CloseCause {
     /// The same device has opened another session, on whichever node.
     Replaced,
+    /// An operator has sent the user away.
+    Operator,
     /// The server cannot serve the session now; it may come back, here or elsewhere.
     TryAgain,
 }

@@ -121,7 +121,7 @@ async fn begin(node: &NodeHandle, recording: &Recording) -> Result<Option<Record
         Err(StartError::NotSent | StartError::Unknown) => {
             tracing::warn!(
                 recording.id = %recording.id, call.id = %recording.call, attempt = attempt.attempts,
-                "whether egress runs is not known; LiveKit's list will say"
+                "whether egress runs is not known; livekit's list will say"
             );
             Ok(None)
         }
@@ -197,7 +197,7 @@ pub(super) async fn stop_surplus(node: &NodeHandle, call: &CallId, report: &Egre
     tracing::warn!(call.id = %call, egress.id = report.id, "an egress that is not to run is stopped");
     if let Err(error) = node.media.stop_egress(&report.id).await {
         // It is found again by the next look.
-        tracing::warn!(call.id = %call, egress.id = report.id, %error, "it could not be");
+        tracing::warn!(call.id = %call, egress.id = report.id, %error, "an egress that is not to run could not be stopped");
     }
 }
 
@@ -224,7 +224,7 @@ pub(super) async fn note(node: &NodeHandle, id: &RecordingId, fact: &Fact) -> Re
         if next.status != before {
             tracing::info!(
                 recording.id = %next.id, call.id = %next.call, node.id = %node.id, status = next.status.as_str(),
-                reason = next.reason.as_deref().unwrap_or(""), "recording goes on"
+                reason = next.reason.as_deref(), "recording changed"
             );
         }
         if !next.told {

@@ -16,8 +16,9 @@ use super::{
     node::ASK_TIMEOUT,
 };
 use crate::{
+    clock,
     domain::{Call, CallId, NodeId, Rejection},
-    store::{ClaimOutcome, StoreError, is_keyed},
+    store::{ClaimOutcome, Prospect, StoreError, is_keyed},
     wire::{ErrorCode, Refusal},
 };
 
@@ -100,7 +101,7 @@ impl Node {
                     if let Some(outcome) = self.answer_of(sent).await {
                         return outcome;
                     }
-                    tracing::info!(call.id = %call, node.id = %owner, attempt, "the call's owner died; asking for the next");
+                    tracing::info!(call.id = %call, node.id = %self.id, owner.id = %owner, attempt, "the call's owner died; asking for the next");
                 }
                 Place::There(_) => break,
             }
@@ -164,7 +165,9 @@ impl Node {
             Ok(sent) => sent,
             Err(refusal) => return Some(Err(refusal)),
         };
+        let asked = clock::monotonic();
         if let Ok(answer) = tokio::time::timeout(ASK_TIMEOUT, answer).await {
+            self.metrics.asks.took(asked.elapsed());
             return answer.ok();
         }
         self.asks.remove(&id);
@@ -207,42 +210,39 @@ impl Node {
         if let Some(addr) = self.directory.call(call) {
             return Ok(Place::Here(addr));
         }
-        let term = self.membership.term();
-        let claimed = match self.claim(call).await? {
-            ClaimOutcome::NotFound => return Err(Rejection::NotFound.into()),
-            ClaimOutcome::OwnedBy(owner) => return Ok(Place::There(owner)),
-            ClaimOutcome::Claimed { .. } => true,
-            ClaimOutcome::Ended => false,
-        };
-        let stored = self.store.load_call(call).await?.ok_or(Rejection::NotFound)?;
-        if claimed && stored.owner != self.id {
-            // Claimed by another meanwhile: this node's lease had run out.
-            return Ok(Place::There(stored.owner));
+        for _ in 0..ATTEMPTS {
+            let term = self.membership.term();
+            // Read before it is claimed: a node that cannot read a call must leave it to those that can.
+            let (stored, open) = match self.store.prospect(call, &self.id).await? {
+                Prospect::NotFound => return Err(Rejection::NotFound.into()),
+                Prospect::OwnedBy(owner) => return Ok(Place::There(owner)),
+                Prospect::Beyond { seq, kind } => return Err(self.leave_to_newer(call, seq, &kind)),
+                Prospect::Ended(stored) => (stored, false),
+                Prospect::Free(stored) => (stored, true),
+            };
+            let history = stored.history;
+            let Some(state) = Call::rebuild(call.clone(), &history) else {
+                tracing::error!(call.id = %call, events = history.len(), "call cannot be rebuilt from its events");
+                return Err(Refusal::new(ErrorCode::Internal, "the call cannot be rebuilt"));
+            };
+            let epoch = if open {
+                if self.is_draining() {
+                    return Err(Refusal::unavailable("the node is leaving; try another"));
+                }
+                // Claimed only as it was read. Else somebody else was quicker, or its last owner still wrote: once more.
+                let ClaimOutcome::Claimed { epoch } = self.store.claim(call, state.seq, &self.id).await? else {
+                    continue;
+                };
+                self.metrics.takeovers.inc();
+                tracing::info!(call.id = %call, node.id = %self.id, epoch, seq = state.seq, "call taken over");
+                epoch
+            } else {
+                stored.epoch
+            };
+            let actor = CallActor::rebuilt(self.clone(), state, history, epoch);
+            return Ok(Place::Here(self.start_call(actor, term)?));
         }
-        let (epoch, history) = (stored.epoch, stored.history);
-        let Some(state) = Call::rebuild(call.clone(), &history) else {
-            tracing::error!(call.id = %call, events = history.len(), "call cannot be rebuilt from its events");
-            return Err(Refusal::new(ErrorCode::Internal, "the call cannot be rebuilt"));
-        };
-        if claimed {
-            self.metrics.takeovers.inc();
-            tracing::info!(call.id = %call, node.id = %self.id, epoch, seq = state.seq, "call taken over");
-        }
-        let actor = CallActor::rebuilt(self.clone(), state, history, epoch);
-        Ok(Place::Here(self.start_call(actor, term)?))
-    }
-
-    /// Claims a call whose owner is gone, unless this node leaves: then it looks only.
-    async fn claim(&self, call: &CallId) -> Result<ClaimOutcome, Refusal> {
-        if !self.is_draining() {
-            return Ok(self.store.claim(call, &self.id).await?);
-        }
-        match self.store.call_owner(call).await? {
-            None => Ok(ClaimOutcome::NotFound),
-            Some(owner) if owner.ended => Ok(ClaimOutcome::Ended),
-            Some(owner) if owner.alive && owner.node != self.id => Ok(ClaimOutcome::OwnedBy(owner.node)),
-            Some(_) => Err(Refusal::unavailable("the node is leaving; try another")),
-        }
+        Err(Refusal::unavailable("the call goes from hand to hand"))
     }
 
     /// `term`: under which the call was claimed or begun. If the lease was lost since, the actor lets go at once.
@@ -287,6 +287,10 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         if error.is_retryable() {
             Refusal::unavailable("the database is not available")
+        } else if matches!(error, StoreError::Unreadable(_)) {
+            // Written by a later version, as far as anybody can tell: another node may be able to.
+            tracing::warn!(%error, "what is stored cannot be read by this version");
+            Refusal::unavailable("this node cannot read what is stored; another may")
         } else {
             tracing::error!(%error, "the store failed");
             Refusal::new(ErrorCode::Internal, "the store failed")

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::{
     Node,
+    counts::Full,
     directory::Overloaded,
     messages::{Receipt, RelaySignal, SignalRequest, ToNode},
     router::Place,
@@ -49,6 +50,7 @@ impl Node {
             // wait here is bounded by the slots.
             Some(Ok((addr, slot))) => addr.do_send(RelaySignal { request, slot }),
             Some(Err(Overloaded)) => {
+                self.metrics.on_full(Full::CallSignals);
                 let refusal = Refusal::new(ErrorCode::RateLimited, "too many signals wait for this call");
                 self.settle(&request.receipt, Err(refusal));
             }
@@ -75,7 +77,8 @@ impl Node {
         let body = signal_body(&request, session, asked.as_ref().map(|(ask, _)| *ask), None);
         let sent = self.tell_node(owner, &body, &[request.payload.text()]);
         match (sent, asked) {
-            (Ok(()), None) => {}
+            // Handed on; a refusal by its owner is counted besides, when it comes.
+            (Ok(()), None) => self.metrics.signals.count(Ok(())),
             (Ok(()), Some(asked)) => {
                 // The sender wants to hear of it, also when the signal or the answer is lost.
                 let node = self.clone();

@@ -154,10 +154,10 @@ fn serve(settings: RawSettings, bare: bool) -> ExitCode {
 fn with_log<F: Future<Output = anyhow::Result<()>>>(settings: &Settings, task: impl FnOnce(Settings) -> F) -> ExitCode {
     telemetry::init(&settings.log);
     for warning in &settings.warnings {
-        warn!("{warning}");
+        warn!(why = warning, "settings to mind");
     }
     for name in unknown_variables(env::vars_os().map(|(name, _)| name)) {
-        warn!(setting = name, "this variable is no setting and has no effect; see `carillon --help`");
+        warn!(setting = name, "this variable is no setting and has no effect; carillon --help names all");
     }
     let result = actix::System::new().block_on(task(settings.clone()));
     if let Err(failure) = &result {

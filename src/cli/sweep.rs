@@ -14,11 +14,11 @@ use clap::Args;
 use uuid::Uuid;
 
 use crate::{
-    actors::sweepers,
+    actors::sweepers::{self, RunOutcome},
     app, clock,
     config::Settings,
     domain::{NodeId, Timestamp},
-    store::{Store, StoreOptions, StoredRun, SweepAction, SweepRequest},
+    store::{Store, StoreOptions, StoredRun, SweepRequest},
 };
 
 /// How long to wait for a node to take the request: several of their looks, and the run that may be under way.
@@ -85,13 +85,13 @@ async fn sweep(store: &Store, name: &str, dry_run: bool) -> anyhow::Result<bool>
         for action in store.actions_of(run, shown).await? {
             shown = action.n;
             heard_at = clock::monotonic();
-            print(&line_of(&action));
+            print(&sweepers::action_line(&action));
         }
         if let Some(state) = &state
             && let Some(outcome) = &state.run.outcome
         {
-            print(&summary_of(state, outcome));
-            return Ok(outcome == "done");
+            print(&sweepers::run_line(state));
+            return Ok(*outcome == RunOutcome::Done.as_str());
         }
         let silent = silent_since(heard_at);
         match &state {
@@ -134,47 +134,32 @@ async fn list(store: &Store) -> anyhow::Result<()> {
     for name in sweepers::NAMES {
         let Some(state) = states.iter().find(|state| state.name == name) else {
             print(&format!("{name}: has never run"));
+            print_what(name);
             continue;
         };
         let last = state.claimed_at.map_or_else(|| "never".to_owned(), |at| at.to_string());
         let holder = state.holder.as_deref().unwrap_or("nobody");
         let now = if state.held { "running".to_owned() } else { format!("due in {} s", state.due_in.as_secs()) };
         print(&format!("{name}: {now}, last run {last} by {holder}"));
+        print_what(name);
         for run in store.last_runs(name, SHOWN_RUNS).await? {
-            print(&format!("  {}", run_line(&run)));
+            print(&format!("  {}", listed(&run)));
         }
     }
     Ok(())
 }
 
-fn run_line(StoredRun { run, started_at, finished_at }: &StoredRun) -> String {
-    let until = finished_at.map_or_else(|| "…".to_owned(), |at: Timestamp| at.to_string());
-    let outcome = run.outcome.as_deref().unwrap_or("unfinished");
-    let note = run.note.as_deref().map(|note| format!(" ({note})")).unwrap_or_default();
-    let kind = match (run.by_hand, run.dry_run) {
-        (_, true) => " by hand, dry",
-        (true, false) => " by hand",
-        (false, false) => "",
-    };
-    let runs = if run.runs == 1 { "1 run".to_owned() } else { format!("{} runs", run.runs) };
-    let (found, acted, failed) = (run.found, run.acted, run.failed);
-    format!("{started_at} to {until}: {runs}{kind}: {outcome}{note}: found {found}, acted {acted}, failed {failed}")
+fn print_what(name: &str) {
+    if let Some(what) = sweepers::what_of(name) {
+        print(&format!("  {what}"));
+    }
 }
 
-/// In the words of the log.
-fn line_of(action: &SweepAction) -> String {
-    let user = action.user.as_deref().map(|user| format!(" user.id={user}")).unwrap_or_default();
-    let recording = action.recording.as_deref().map(|id| format!(" recording.id={id}")).unwrap_or_default();
-    let age = action.age.map(|age| format!(" age_secs={}", age.as_secs())).unwrap_or_default();
-    let SweepAction { call, what, why, outcome, .. } = action;
-    format!("call.id={call}{user}{recording} what={what} why=\"{why}\"{age} outcome={outcome}")
-}
-
-fn summary_of(StoredRun { run, .. }: &StoredRun, outcome: &str) -> String {
-    let dry = if run.dry_run { " (dry run)" } else { "" };
-    let note = run.note.as_deref().map(|note| format!(": {note}")).unwrap_or_default();
-    let (found, acted, failed) = (run.found, run.acted, run.failed);
-    format!("{}{dry} on {}: {outcome}{note}; found {found}, acted {acted}, failed {failed}", run.sweeper, run.node)
+/// One run, or several that found nothing.
+fn listed(stored: &StoredRun) -> String {
+    let until = stored.finished_at.map_or_else(|| "unfinished".to_owned(), |at: Timestamp| format!("to {at}"));
+    let runs = if stored.run.runs == 1 { String::new() } else { format!(" ({} runs)", stored.run.runs) };
+    format!("{} {until}{runs}: {}", stored.started_at, sweepers::run_line(stored))
 }
 
 #[expect(clippy::print_stdout, reason = "what the command is asked for")]

@@ -121,6 +121,15 @@ impl Default for BusLimits {
     }
 }
 
+/// What waits to be sent (to be delivered, in-process), and how much may.
+#[derive(Debug, Clone, Copy)]
+pub struct Backlog {
+    pub messages: usize,
+    /// With the fixed sum for each, see [`BusLimits::bytes`].
+    pub bytes: usize,
+    pub limits: BusLimits,
+}
+
 /// Counters since the start, for metrics. All are messages unless said otherwise.
 #[derive(Debug, Default)]
 pub struct BusStats {
@@ -188,6 +197,9 @@ pub trait Bus: Send + Sync + 'static {
     /// The counters.
     fn stats(&self) -> &BusStats;
 
+    /// What waits now.
+    fn backlog(&self) -> Backlog;
+
     /// Sends what is waiting (for at most a second), then ends for good. Later calls are [`BusError::Unavailable`].
     async fn shutdown(&self);
 }
@@ -220,7 +232,7 @@ impl GuardedInbox {
     fn guard(&self, call: impl FnOnce(&dyn Inbox)) {
         if catch_unwind(AssertUnwindSafe(|| call(&*self.inbox))).is_err() {
             BusStats::add(&self.stats.inbox_panics, 1);
-            tracing::error!("inbox panicked on a bus message");
+            tracing::error!("a message from another node made this one panic; it is dropped");
         }
     }
 }

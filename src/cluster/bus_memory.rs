@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{
-    bus::{Bus, BusError, BusFault, BusHealth, BusLimits, BusStats, GuardedInbox, Inbox, MAX_MESSAGE_BYTES},
+    bus::{Backlog, Bus, BusError, BusFault, BusHealth, BusLimits, BusStats, GuardedInbox, Inbox, MAX_MESSAGE_BYTES},
     outbox::{Outbox, Outlet, Waiting, outbox},
 };
 use crate::{
@@ -201,6 +201,11 @@ impl Bus for MemoryBus {
 
     fn stats(&self) -> &BusStats {
         &self.stats
+    }
+
+    fn backlog(&self) -> Backlog {
+        let none = Backlog { messages: 0, bytes: 0, limits: BusLimits { messages: 0, bytes: 0 } };
+        self.hub.read().nodes.get(&self.node).map_or(none, |queue| queue.backlog())
     }
 
     async fn shutdown(&self) {

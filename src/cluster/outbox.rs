@@ -10,7 +10,7 @@ use std::sync::{
 
 use tokio::sync::mpsc;
 
-use super::bus::{BusError, BusLimits, MAX_MESSAGE_BYTES};
+use super::bus::{Backlog, BusError, BusLimits, MAX_MESSAGE_BYTES};
 
 /// What an entry costs besides its message; without it empty messages would be free.
 const ENTRY_OVERHEAD: usize = 128;
@@ -42,6 +42,16 @@ pub(super) fn outbox<T: Waiting>(limits: BusLimits) -> (Outbox<T>, Outlet<T>) {
 }
 
 impl<T: Waiting> Outbox<T> {
+    /// What waits.
+    pub(super) fn backlog(&self) -> Backlog {
+        let most = self.sender.max_capacity();
+        Backlog {
+            messages: most.saturating_sub(self.sender.capacity()),
+            bytes: self.held.load(Ordering::Relaxed),
+            limits: BusLimits { messages: most, bytes: self.max_bytes },
+        }
+    }
+
     /// Queues, or refuses at once.
     pub(super) fn push(&self, entry: T) -> Result<(), BusError> {
         if entry.len() > MAX_MESSAGE_BYTES {
@@ -103,6 +113,9 @@ mod tests {
         assert_eq!(outbox.push(vec![0; 9_000]), Ok(()));
         assert_eq!(outbox.push(vec![0; 1_000]), Err(BusError::Overloaded), "bytes");
         assert_eq!(outbox.push(vec![]), Ok(()));
+        let backlog = outbox.backlog();
+        assert_eq!((backlog.messages, backlog.bytes), (2, 9_000 + 2 * ENTRY_OVERHEAD));
+        assert_eq!((backlog.limits.messages, backlog.limits.bytes), (2, 10_000));
         assert_eq!(outbox.push(vec![]), Err(BusError::Overloaded), "messages");
         assert_eq!(outlet.try_recv().map(|m| m.len()), Some(9_000));
         assert_eq!(outbox.push(vec![0; 9_000]), Ok(()));

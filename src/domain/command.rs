@@ -161,6 +161,8 @@ pub enum Command {
     Remove {
         users: Vec<UserId>,
     },
+    /// An operator ends the call, from outside. Who it was is in the audit log, and told to nobody in the call.
+    EndByOperator,
     /// A recording of the call has come so far.
     RecordingChanged {
         recording: RecordingId,
@@ -235,6 +237,7 @@ impl Command {
             Self::ConnectionLost { .. } => "connection_lost",
             Self::ConnectionBack { .. } => "connection_back",
             Self::Remove { .. } => "remove",
+            Self::EndByOperator => "end_by_operator",
             Self::RoomJoined { .. } => "room_joined",
             Self::RoomLeft { .. } => "room_left",
             Self::RoomOpened => "room_opened",

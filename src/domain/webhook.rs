@@ -43,7 +43,7 @@ wire_names!(
 
 impl WebhookEvent {
     /// All that may be asked for.
-    pub const ALL: [Self; 16] = [
+    pub const ON_REQUEST: [Self; 16] = [
         Self::CallStarted,
         Self::CallRinging,
         Self::CallAccepted,
@@ -83,7 +83,8 @@ impl EventFilter {
                 return Ok(Self::All);
             }
             all = false;
-            let event = WebhookEvent::parse(name).filter(|event| WebhookEvent::ALL.contains(event)).ok_or(name)?;
+            let event =
+                WebhookEvent::parse(name).filter(|event| WebhookEvent::ON_REQUEST.contains(event)).ok_or(name)?;
             if !events.contains(&event) {
                 events.push(event);
             }

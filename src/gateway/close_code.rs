@@ -12,6 +12,8 @@ pub enum Close {
     TokenExpired,
     /// A newer session of the same device.
     Replaced,
+    /// An operator has sent the user away.
+    Operator,
     /// The client does not read.
     TooSlow,
     /// A frame over the bound.
@@ -33,12 +35,13 @@ impl Close {
     pub const RETRY_SOON: Self = Self::Restarting { retry_after_ms: 1_000 };
 
     /// The code on the wire, its name, and how long the client is to wait before it comes back, in milliseconds; no
-    /// time: not with the same credentials.
+    /// time: not with the same credentials, or not by itself.
     const fn parts(self) -> (u16, &'static str, Option<u64>) {
         match self {
             Self::Unauthenticated => (4001, "unauthenticated", None),
             Self::TokenExpired => (4002, "token_expired", None),
             Self::Replaced => (4003, "replaced", None),
+            Self::Operator => (4010, "disconnected_by_operator", None),
             Self::TooSlow => (4008, "too_slow", Some(1_000)),
             Self::TooBig => (4009, "too_big", Some(1_000)),
             Self::RateLimited { retry_after_ms } => (4029, "rate_limited", Some(retry_after_ms)),
@@ -55,10 +58,90 @@ impl Close {
     }
 }
 
+/// How a socket has ended, for `/metrics`: by which of our closes, or without any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// By a close of ours; its time to wait is of no account.
+    Ours(Close),
+    /// The client said Close.
+    ByClient,
+    /// Two pings were not answered.
+    Silent,
+    /// The connection broke, or ended without a word.
+    Lost,
+}
+
+impl Ended {
+    /// All there are, in the order of their places.
+    pub const ALL: [Self; 12] = [
+        Self::Ours(Close::Unauthenticated),
+        Self::Ours(Close::TokenExpired),
+        Self::Ours(Close::Replaced),
+        Self::Ours(Close::TooSlow),
+        Self::Ours(Close::TooBig),
+        Self::Ours(Close::RateLimited { retry_after_ms: 0 }),
+        Self::Ours(Close::Restarting { retry_after_ms: 0 }),
+        Self::Ours(Close::Protocol),
+        Self::Ours(Close::Operator),
+        Self::ByClient,
+        Self::Silent,
+        Self::Lost,
+    ];
+
+    /// Its place among them.
+    pub const fn place(self) -> usize {
+        match self {
+            Self::Ours(close) => match close {
+                Close::Unauthenticated => 0,
+                Close::TokenExpired => 1,
+                Close::Replaced => 2,
+                Close::TooSlow => 3,
+                Close::TooBig => 4,
+                Close::RateLimited { .. } => 5,
+                Close::Restarting { .. } => 6,
+                Close::Protocol => 7,
+                Close::Operator => 8,
+            },
+            Self::ByClient => 9,
+            Self::Silent => 10,
+            Self::Lost => 11,
+        }
+    }
+
+    /// The close code that was sent, `none` if none was.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Ours(close) => match close {
+                Close::Unauthenticated => "4001",
+                Close::TokenExpired => "4002",
+                Close::Replaced => "4003",
+                Close::TooSlow => "4008",
+                Close::TooBig => "4009",
+                Close::RateLimited { .. } => "4029",
+                Close::Restarting { .. } => "1012",
+                Close::Protocol => "1002",
+                Close::Operator => "4010",
+            },
+            Self::ByClient | Self::Silent | Self::Lost => "none",
+        }
+    }
+
+    /// In a word.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Ours(close) => close.parts().1,
+            Self::ByClient => "client",
+            Self::Silent => "silent",
+            Self::Lost => "lost",
+        }
+    }
+}
+
 impl From<CloseCause> for Close {
     fn from(cause: CloseCause) -> Self {
         match cause {
             CloseCause::Replaced => Self::Replaced,
+            CloseCause::Operator => Self::Operator,
             CloseCause::TryAgain => Self::RETRY_SOON,
         }
     }
@@ -67,6 +150,16 @@ impl From<CloseCause> for Close {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_end_has_its_own_place_and_the_code_that_is_sent() {
+        for (place, how) in Ended::ALL.into_iter().enumerate() {
+            assert_eq!(how.place(), place);
+            if let Ended::Ours(close) = how {
+                assert_eq!(how.code(), close.parts().0.to_string());
+            }
+        }
+    }
 
     #[test]
     fn a_reason_says_when_to_come_back_and_fits_a_close_frame() {

@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 use super::{
     address::TrustedProxies,
     auth::{Verifier, service::ServiceKeys},
+    counts::Counts,
     headers::Hsts,
     limits::Limits,
     links::Links,
@@ -27,6 +28,8 @@ use crate::{
 /// The edge of one node.
 pub struct Gateway {
     pub node: NodeHandle,
+    /// What is counted here.
+    pub counts: Counts,
     pub verifier: Verifier,
     pub service_keys: ServiceKeys,
     /// What those who may read everything have read lately.

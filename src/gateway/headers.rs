@@ -74,6 +74,7 @@ pub async fn pass<B: MessageBody + 'static>(
     {
         gateway.limits.on_bad_credentials(client);
     }
+    gateway.counts.on_answer(response.status());
     verdict.mark(response.headers_mut());
     Ok(finished(response, https, gateway.hsts))
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    close_code::Close,
+    close_code::{Close, Ended},
     edge::Gateway,
     socket::{Out, Socket},
 };
@@ -46,7 +46,7 @@ fn look_at(socket: &Socket, now: Timestamp, ping_interval: Duration) {
     let closing_at = socket.closing_at.load(Ordering::Relaxed);
     if closing_at != 0 {
         if since(closing_at) > CLOSE_PATIENCE {
-            socket.kill("it did not answer the close");
+            socket.kill("it did not answer the close", Ended::Lost);
         }
         return;
     }
@@ -68,7 +68,7 @@ fn look_at(socket: &Socket, now: Timestamp, ping_interval: Duration) {
         return;
     }
     if unanswered >= 2 {
-        return socket.kill("two pings were not answered");
+        return socket.kill("two pings were not answered", Ended::Silent);
     }
     socket.pinged_at.store(now.as_millis(), Ordering::Relaxed);
     socket.unanswered.store(unanswered + 1, Ordering::Relaxed);

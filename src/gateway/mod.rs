@@ -5,6 +5,7 @@ pub mod asyncapi;
 pub mod auth;
 pub mod close_code;
 pub mod cors;
+pub mod counts;
 pub mod dispatch;
 pub mod edge;
 pub mod headers;

@@ -1,6 +1,7 @@
 //! REST: calls and their history with users' tokens; groups, service keys and the audit log with a service key; health,
 //! metrics, and how errors look over HTTP.
 
+pub mod admin;
 pub mod audit;
 pub mod calls;
 mod cursor;
@@ -106,6 +107,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .configure(groups::routes)
                 .configure(service_keys::routes)
                 .configure(audit::routes)
+                .configure(admin::routes)
                 .configure(webhooks::routes)
                 .configure(ice::routes)
                 .configure(livekit_webhook::routes)

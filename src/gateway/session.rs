@@ -3,7 +3,10 @@
 //! Owns framing and where the session stands (asking for credentials, being attached, ready). Decides nothing about a
 //! call and keeps nothing of one. A client that misbehaves harms its own session at most.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Handler, StreamHandler};
 use actix_http::ws::Item;
@@ -14,7 +17,7 @@ use bytestring::ByteString;
 use super::{
     address::ClientAddress,
     auth::{AuthError, Claims},
-    close_code::Close,
+    close_code::{Close, Ended},
     edge::Gateway,
     limits::{Kind, Pace},
     protocol::{ClientFrame, MAX_FRAME_BYTES, Request},
@@ -80,12 +83,19 @@ struct Listed {
 
 impl Drop for Listed {
     fn drop(&mut self) {
+        self.gateway.node.sockets.fetch_sub(1, Ordering::Relaxed);
         self.gateway.sockets.remove(&self.socket.id);
+        self.gateway.counts.on_ended(self.socket.ended());
         self.leave();
     }
 }
 
 impl Listed {
+    fn new(gateway: Arc<Gateway>, socket: Arc<Socket>) -> Self {
+        gateway.node.sockets.fetch_add(1, Ordering::Relaxed);
+        Self { gateway, socket, membership: None }
+    }
+
     fn leave(&mut self) {
         if let Some(membership) = self.membership.take() {
             self.gateway.node.directory.remove_session(&self.socket.id);
@@ -116,6 +126,8 @@ pub struct Session {
     name: Option<Box<str>>,
     /// The beginning of a message that comes in parts.
     partial: Option<Vec<u8>>,
+    /// When the frame in hand was read.
+    read_at: Instant,
 }
 
 /// Upgrades a request; `claims`: of the bearer token it carried.
@@ -129,7 +141,7 @@ pub fn upgrade(
     let id = SessionId::new(uuid::Uuid::new_v4().simple().to_string())
         .map_err(actix_web::error::ErrorInternalServerError)?;
     let socket = Socket::new(id, peer.tcp);
-    let listed = Listed { gateway: gateway.clone(), socket: socket.clone(), membership: None };
+    let listed = Listed::new(gateway.clone(), socket.clone());
     let phase = match claims {
         Some(claims) => {
             socket.set_expiry(claims.expires_at);
@@ -148,6 +160,7 @@ pub fn upgrade(
         in_flight: 0,
         name: None,
         partial: None,
+        read_at: clock::monotonic(),
     };
     ws::WsResponseBuilder::new(session, request, payload).protocols(&["carillon.v1"]).frame_size(CODEC_LIMIT).start()
 }
@@ -156,6 +169,7 @@ type Ctx = WebsocketContext<Session>;
 
 impl Session {
     fn refuse(&self, frame: Option<&ClientFrame<'_>>, refusal: &Refusal) {
+        self.gateway.counts.refuse(frame.map(|frame| &*frame.event), refusal.code);
         let frame = match frame {
             Some(ClientFrame { id: Some(id), .. }) => Frame::reply_err(id, refusal),
             Some(frame) => Frame::error_event(Some(&frame.event), refusal),
@@ -179,7 +193,8 @@ impl Session {
             return true;
         }
         if self.socket.closing_at.load(std::sync::atomic::Ordering::Relaxed) == 0 {
-            tracing::info!(session.id = %self.socket.id, "session floods");
+            let user = self.listed.membership.as_ref().map(|membership| membership.user.as_str());
+            tracing::info!(session.id = %self.socket.id, user.id = user, "session floods");
             self.gateway.limits.on_refused(Kind::Flood);
         }
         self.close_limited(FLOOD_REST);
@@ -197,6 +212,7 @@ impl Session {
             return;
         }
         self.phase = Phase::Closing;
+        self.socket.ends(Ended::Ours(close));
         self.early.clear();
         self.listed.leave();
         self.socket.closing_at.store(clock::now().as_millis(), std::sync::atomic::Ordering::Relaxed);
@@ -291,6 +307,7 @@ impl Actor for Session {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.socket.attach(ctx.address());
+        self.gateway.counts.on_opened();
         self.gateway.sockets.insert(self.socket.id.clone(), self.socket.clone());
         if matches!(self.phase, Phase::Authorized(_)) {
             ctx.run_later(WELCOME_DELAY, |session, ctx| {
@@ -311,7 +328,8 @@ impl Actor for Session {
 
 impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Session {
     fn handle(&mut self, message: Result<ws::Message, ws::ProtocolError>, ctx: &mut Self::Context) {
-        self.socket.heard();
+        self.read_at = clock::monotonic();
+        self.socket.heard(clock::at(self.read_at));
         match message {
             Ok(ws::Message::Text(text)) => self.on_text(text, ctx),
             Ok(ws::Message::Continuation(item)) => self.on_part(item, ctx),
@@ -324,11 +342,15 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Session {
             Ok(ws::Message::Pong(_) | ws::Message::Nop) => {}
             Ok(ws::Message::Close(reason)) => {
                 self.phase = Phase::Closing;
+                self.socket.ends(Ended::ByClient);
                 ctx.close(reason);
                 ctx.stop();
                 self.socket.finish_soon();
             }
             Err(error) => {
+                if matches!(error, ws::ProtocolError::Io(_)) {
+                    self.socket.ends(Ended::Lost);
+                }
                 let too_big = matches!(error, ws::ProtocolError::Overflow);
                 self.close(if too_big { Close::TooBig } else { Close::Protocol }, ctx);
                 ctx.stop();

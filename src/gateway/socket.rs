@@ -16,7 +16,10 @@ use std::{
 use actix::Addr;
 use socket2::SockRef;
 
-use super::{close_code::Close, session::Session};
+use super::{
+    close_code::{Close, Ended},
+    session::Session,
+};
 use crate::{
     actors::{CloseCause, Outbox},
     clock,
@@ -51,6 +54,8 @@ pub struct Socket {
     tcp: Option<Arc<TcpStream>>,
     waiting: AtomicUsize,
     dead: AtomicBool,
+    /// One more than the place of how it ends, see [`Ended`]; 0: that is not known. The first word counts.
+    ends_as: AtomicU8,
     /// When the client was last heard of, in milliseconds since the epoch.
     pub(super) heard_at: AtomicI64,
     /// When the last ping went out, and how many since are unanswered.
@@ -75,6 +80,7 @@ impl Socket {
             tcp,
             waiting: AtomicUsize::new(0),
             dead: AtomicBool::new(false),
+            ends_as: AtomicU8::new(0),
             heard_at: AtomicI64::new(now),
             pinged_at: AtomicI64::new(now),
             unanswered: AtomicU8::new(0),
@@ -96,9 +102,9 @@ impl Socket {
         self.expiry_announced.store(false, Ordering::Relaxed);
     }
 
-    /// The client was heard of.
-    pub(super) fn heard(&self) {
-        self.heard_at.store(clock::now().as_millis(), Ordering::Relaxed);
+    /// The client was heard of, at this moment.
+    pub(super) fn heard(&self, at: Timestamp) {
+        self.heard_at.store(at.as_millis(), Ordering::Relaxed);
         self.unanswered.store(0, Ordering::Relaxed);
         self.sent_since_heard.store(false, Ordering::Relaxed);
     }
@@ -115,8 +121,27 @@ impl Socket {
         }
     }
 
+    /// This is how it ends, unless that was said before.
+    pub(super) fn ends(&self, how: Ended) {
+        let place = u8::try_from(how.place() + 1).unwrap_or(0);
+        // An error means that it was.
+        let _ = self.ends_as.compare_exchange(0, place, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// How it has ended.
+    pub(super) fn ended(&self) -> Ended {
+        let place = usize::from(self.ends_as.load(Ordering::Relaxed)).wrapping_sub(1);
+        Ended::ALL.get(place).copied().unwrap_or(Ended::Lost)
+    }
+
+    /// How much waits for the client, in bytes, of [`BUDGET_BYTES`].
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
     /// Ends the connection now, whatever waits for it. The kernel then forgets the socket, and the actor ends.
-    pub fn kill(&self, why: &'static str) {
+    pub fn kill(&self, why: &'static str, how: Ended) {
+        self.ends(how);
         if self.dead.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -161,7 +186,7 @@ impl Outbox for Socket {
         let cost = frame.len() + FRAME_OVERHEAD;
         let waiting = self.waiting.fetch_add(cost, Ordering::Relaxed) + cost;
         if waiting > BUDGET_BYTES {
-            return self.kill("too slow: it does not read what is sent");
+            return self.kill("too slow: it does not read what is sent", Ended::Ours(Close::TooSlow));
         }
         self.sent_since_heard.store(true, Ordering::Relaxed);
         self.send(Out::Frame(frame));

@@ -1,4 +1,4 @@
-//! The softphone and the client module: files embedded in the binary.
+//! The softphone, the client module and the operator console: files embedded in the binary.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -41,13 +41,18 @@ fn origins(url: &str) -> Option<String> {
     Some(format!(" {socket}://{host}{port} {plain}://{host}{port}"))
 }
 
-/// `GET /` and everything below that is a file of the page.
+/// `GET /`, `GET /console/` and everything below that is a file of theirs.
 pub async fn serve(request: HttpRequest, gateway: web::Data<Gateway>) -> HttpResponse {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return no_such_page();
     }
-    let path = request.path().trim_start_matches('/');
-    let path = if path.is_empty() { "index.html" } else { path };
+    let path = match request.path().trim_start_matches('/') {
+        "" => "index.html",
+        // What the console's page names is relative to it. So is this, for whoever puts a prefix before all of it.
+        "console" => return moved("console/"),
+        "console/" => "console/index.html",
+        path => path,
+    };
     let Some(file) = Assets::get(path) else {
         return no_such_page();
     };
@@ -65,6 +70,13 @@ pub async fn serve(request: HttpRequest, gateway: web::Data<Gateway>) -> HttpRes
         // The other headers of a page are those of every answer, see `headers.rs`.
         .insert_header((header::CONTENT_SECURITY_POLICY, content_security_policy(gateway.node.media.public_url())));
     if unchanged { response.finish() } else { response.body(file.data.into_owned()) }
+}
+
+fn moved(to: &'static str) -> HttpResponse {
+    HttpResponse::PermanentRedirect()
+        .insert_header((header::LOCATION, to))
+        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        .finish()
 }
 
 fn no_such_page() -> HttpResponse {

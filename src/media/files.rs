@@ -233,13 +233,13 @@ fn patient(
 
 /// Logged without its words, which may hold addresses.
 fn away(what: &'static str, error: &object_store::Error) -> FilesAway {
-    let kind = match error {
+    let why = match error {
         object_store::Error::PermissionDenied { .. } => "permission denied",
         object_store::Error::Unauthenticated { .. } => "not authenticated",
         object_store::Error::InvalidPath { .. } => "invalid path",
         _ => "unavailable",
     };
-    tracing::warn!(what, kind, "the store of recordings failed");
+    tracing::warn!(what, why, "the store of recordings failed");
     FilesAway
 }
 

@@ -13,6 +13,7 @@ use tokio::{
 };
 
 use super::{LiveKitConfig, MediaError, counts::Counts};
+use crate::clock;
 
 /// How long one attempt may take. Longer, and a LiveKit that hangs holds up escalations past their own deadline; shorter,
 /// and one that is merely busy counts as away.
@@ -60,6 +61,11 @@ impl LiveKit {
             .spawn(move || runtime.block_on(task::LocalSet::new().run_until(run(client, waiting))))
             .map_err(|error| format!("no thread for requests to LiveKit: {error}"))?;
         Ok(Self { jobs, counts, http })
+    }
+
+    /// Requests that wait, and how many may.
+    pub fn queue(&self) -> (usize, usize) {
+        (QUEUE.saturating_sub(self.jobs.capacity()), QUEUE)
     }
 
     /// For requests that livekit-api does not make; to be used on this thread too.
@@ -112,11 +118,13 @@ impl LiveKit {
         let job: Job = Box::new(move |_| {
             // Beside the others: it may take longer than they may, and who has stopped waiting does not stop it.
             task::spawn_local(async move {
+                let began = clock::monotonic();
                 let (word, outcome) = match time::timeout(timeout, attempt).await {
                     Ok(Ok(value)) => ("ok", Ok(value)),
                     Ok(Err(error)) => (judge(&error).0, Err(Once::of(error))),
                     Err(_) => ("timeout", Err(Once::Unknown)),
                 };
+                counts.took(began.elapsed());
                 counts.request(kind, word);
                 let _ = told.send(outcome);
             });
@@ -179,7 +187,9 @@ async fn persist<T>(
     let mut failed = 1;
     loop {
         // The client's own timeout does not cover everything it does, such as reading a body that trickles.
+        let began = clock::monotonic();
         let outcome = time::timeout(ATTEMPT_TIMEOUT, attempt()).await;
+        counts.took(began.elapsed());
         let (word, error) = match outcome {
             Ok(Ok(value)) => {
                 counts.request(kind, "ok");

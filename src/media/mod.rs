@@ -21,8 +21,6 @@ pub mod webhook;
 
 use std::{fmt, sync::Arc};
 
-use prometheus_client::registry::Registry;
-
 pub use self::{
     client_media::ClientMedia,
     egress::{StartError, file_name, recording_of, report},
@@ -35,7 +33,7 @@ pub use self::{
 use livekit_api::services::egress::EgressClient;
 
 use self::{counts::Counts, livekit::LiveKit};
-use crate::secret::Secret;
+use crate::{metrics::Page, secret::Secret};
 
 /// What the node was told about media servers.
 #[derive(Debug, Clone, Default)]
@@ -131,9 +129,14 @@ impl Media {
         self.inner.config.livekit.as_ref().map(|livekit| livekit.public_url.as_str())
     }
 
-    /// Lists what is counted, under the registry's prefix.
-    pub fn register(&self, registry: &mut Registry) {
-        self.inner.counts.register(registry);
+    /// Writes what is counted.
+    pub fn write_counts(&self, page: &mut Page) {
+        self.inner.counts.write(page);
+    }
+
+    /// Requests that wait for LiveKit, and how many may; none and no bound where there is none.
+    pub fn queue(&self) -> Option<(usize, usize)> {
+        self.inner.livekit.as_ref().map(LiveKit::queue)
     }
 
     /// A webhook was answered so; a word from a short list.

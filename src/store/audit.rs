@@ -2,7 +2,7 @@
 //!
 //! An act is recorded in the transaction that carries it out, so that neither is there without the other; one that was
 //! refused before it reached the store is recorded by itself. Must never hold a secret: keys are named by their ids.
-//! Rows are added, read, and forgotten when they are old, never changed.
+//! Rows are added, read, and forgotten when they are old ([`super::old`]), never changed.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::{
     connection::{Conn, with_conn},
     error::{Fault, StoreError},
     schema::audit_log,
-    types::{DbNow, StoredId, StoredTime, unsigned},
+    types::{StoredId, StoredTime},
 };
 use crate::domain::{Timestamp, UserId};
 
@@ -61,6 +61,7 @@ pub struct Act {
     user: Option<String>,
     request_id: Option<String>,
     node: Option<String>,
+    note: Option<String>,
 }
 
 impl Act {
@@ -74,7 +75,7 @@ impl Act {
     ) -> Self {
         let id = id_at(at, rand::random());
         let (actor, target) = (actor.clone(), target.into());
-        Self { id, at, actor, action, target_kind, target, user: None, request_id: None, node: None }
+        Self { id, at, actor, action, target_kind, target, user: None, request_id: None, node: None, note: None }
     }
 
     /// It is about this user.
@@ -88,6 +89,19 @@ impl Act {
         self.request_id = Some(request_id.to_owned());
         self.node = Some(node.to_owned());
         self
+    }
+
+    /// With what the actor says of it, or what there is to say of its outcome.
+    pub fn noting(mut self, note: Option<String>) -> Self {
+        self.note = note;
+        self
+    }
+
+    /// The same act in a record of its own: what came of one that was on record before it was done.
+    pub fn again(&self, at: Timestamp) -> Self {
+        // After it in the log, which is in the order of ids, whatever the clock says.
+        let at = at.max(self.at + Duration::from_millis(1));
+        Self { id: id_at(at, rand::random()), at, ..self.clone() }
     }
 
     /// The record of it, once it is known what came of it.
@@ -105,6 +119,7 @@ impl Act {
             outcome,
             request_id: self.request_id.as_deref(),
             node: self.node.as_deref(),
+            note: self.note.as_deref(),
         }
     }
 }
@@ -131,6 +146,7 @@ pub(super) struct AuditRow<'a> {
     outcome: &'a str,
     request_id: Option<&'a str>,
     node: Option<&'a str>,
+    note: Option<&'a str>,
 }
 
 /// Writes the record of an act, within its transaction.
@@ -161,6 +177,7 @@ pub struct AuditEntry {
     pub outcome: String,
     pub request_id: Option<String>,
     pub node: Option<String>,
+    pub note: Option<String>,
 }
 
 impl From<StoredId> for Uuid {
@@ -229,46 +246,8 @@ impl Store {
     }
 }
 
-/// Records forgotten by one statement. More would hold up the connection; fewer are more statements.
-const FORGET_AT_ONCE: i64 = 5000;
-
-impl Store {
-    /// How many records are older than `age` by the database's clock.
-    pub async fn count_old_acts(&self, age: Duration) -> Result<u64, StoreError> {
-        let count = move |conn: &mut Conn| {
-            let bound = bound_of(conn, age)?;
-            let count: i64 = with_conn!(conn, |c| audit_log::table.filter(audit_log::id.lt(bound)).count().first(c)?);
-            Ok(unsigned(count))
-        };
-        self.read(count).await
-    }
-
-    /// Forgets records older than `age` by the database's clock, oldest first, some thousand at once. Returns how many.
-    pub async fn forget_acts(&self, age: Duration) -> Result<usize, StoreError> {
-        let forget = move |conn: &mut Conn| {
-            let bound = bound_of(conn, age)?;
-            Ok(with_conn!(conn, |c| {
-                let old: Vec<StoredId> = audit_log::table
-                    .filter(audit_log::id.lt(bound))
-                    .select(audit_log::id)
-                    .order(audit_log::id)
-                    .limit(FORGET_AT_ONCE)
-                    .load(c)?;
-                diesel::delete(audit_log::table.filter(audit_log::id.eq_any(&old))).execute(c)?
-            }))
-        };
-        self.read(forget).await
-    }
-}
-
-/// Whatever is older than `age` has a smaller id.
-fn bound_of(conn: &mut Conn, age: Duration) -> Result<StoredId, Fault> {
-    let at: StoredTime = with_conn!(conn, |c| diesel::select(DbNow::minus(age)).get_result(c)?);
-    Ok(StoredId(first_of(at.0)))
-}
-
 /// No id of this time or later is smaller.
-fn first_of(at: Timestamp) -> Uuid {
+pub(super) fn first_of(at: Timestamp) -> Uuid {
     id_at(at, [0; 10])
 }
 

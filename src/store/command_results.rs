@@ -4,8 +4,6 @@
 //! A record is written once: with the effect, in the transaction of the commit, or by [`Store::keep_outcome`] where
 //! there was none. Whatever comes second under the same id is not written.
 
-use std::time::Duration;
-
 use diesel::prelude::*;
 
 use super::{
@@ -87,22 +85,5 @@ impl Store {
             if written > 0 { Ok(None) } else { look(conn, command) }
         };
         self.read(keep).await
-    }
-
-    /// Forgets the outcomes of commands with a key that are older than `age`, at most `limit`; how many there were.
-    /// From then on their keys are as good as new.
-    pub async fn forget_keyed(&self, age: Duration, limit: u32) -> Result<usize, StoreError> {
-        let forget = move |conn: &mut Conn| {
-            let deleted = with_conn!(conn, |c| {
-                let old: Vec<StoredId> = command_results::table
-                    .filter(command_results::outcome.is_not_null().and(command_results::at.lt(DbNow::minus(age))))
-                    .select(command_results::command_id)
-                    .limit(i64::from(limit))
-                    .load(c)?;
-                diesel::delete(command_results::table.filter(command_results::command_id.eq_any(&old))).execute(c)?
-            });
-            Ok(deleted)
-        };
-        self.read(forget).await
     }
 }

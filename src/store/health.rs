@@ -65,6 +65,11 @@ impl Lane {
         }
     }
 
+    /// How many stand.
+    pub fn connected(&self) -> usize {
+        self.connected.load(Ordering::SeqCst)
+    }
+
     /// None stands, and the last try to make one failed: who asks now need not wait to learn that.
     pub fn is_down(&self) -> bool {
         self.connected.load(Ordering::SeqCst) == 0 && self.down_since().is_some()

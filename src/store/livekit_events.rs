@@ -53,15 +53,6 @@ impl Store {
         self.read(give).await
     }
 
-    /// Forgets events taken in longer ago than that; how many.
-    pub async fn trim_livekit_events(&self, older: Duration) -> Result<usize, StoreError> {
-        let trim = move |conn: &mut Conn| {
-            let old = livekit_events::table.filter(livekit_events::taken_at.lt(DbNow::minus(older)));
-            Ok::<_, Fault>(with_conn!(conn, |c| diesel::delete(old).execute(c)?))
-        };
-        self.read(trim).await
-    }
-
     /// Where each of these calls stands, at most [`BATCH_ROOMS`]; those that are unknown are left out.
     pub async fn call_fates(&self, ids: &[CallId]) -> Result<HashMap<CallId, CallFate>, StoreError> {
         let ids: Vec<String> = ids.iter().take(BATCH_ROOMS).map(|call| call.as_str().to_owned()).collect();

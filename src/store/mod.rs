@@ -12,6 +12,7 @@
 
 mod audit;
 mod calls;
+mod calls_now;
 mod columns;
 mod command_results;
 mod commit;
@@ -30,9 +31,11 @@ mod history_sql;
 mod invitations;
 mod link;
 mod livekit_events;
+mod measures;
 mod migrate;
 mod models;
 mod nodes;
+mod old;
 mod open_calls;
 mod outbox;
 mod pool;
@@ -53,6 +56,7 @@ mod statement;
 mod stats;
 mod sweep_runs;
 mod sweeps;
+mod sweeps_now;
 mod timeline;
 mod tls;
 mod types;
@@ -71,7 +75,8 @@ use diesel::prelude::*;
 use tokio::sync::oneshot;
 
 pub use audit::{Act, Actor, ActorKind, AuditEntry, AuditFilter};
-pub use calls::{CallOwner, ClaimOutcome, HandedOutcome, StoredCall};
+pub use calls::{CallOwner, ClaimOutcome, HandedOutcome, Prospect, StoredCall};
+pub use calls_now::{CallNow, CallThen, OpenCallsQuery};
 pub use command_results::CommandRecord;
 pub use commit::{Commit, CommitOutcome};
 pub use connection::Kind;
@@ -83,7 +88,8 @@ pub use history::{Direction, HistoryEntry, HistoryOf, HistoryPage, HistoryPartic
 pub use history_sql::MOST_LOOKED_AT;
 pub use livekit_events::{BATCH_ROOMS, CallFate};
 pub use migrate::{is_migrated, migrate};
-pub use nodes::{LiveNode, NodeInfo};
+pub use nodes::{KnownNode, LiveNode, NodeInfo, NodeLoad};
+pub use old::{FORGOTTEN_AT_ONCE, Old};
 pub use open_calls::OpenCall;
 pub use positions::{BATCH_POSITIONS, Position};
 pub use prey::{Engaged, Orphan, Overdue};
@@ -94,6 +100,7 @@ pub use standing::Standing;
 pub use stats::CallTally;
 pub use sweep_runs::{StoredRun, SweepAction, SweepRun};
 pub use sweeps::{SweepRequest, SweeperState};
+pub use sweeps_now::{RequestOutcome, RequestState, RunsQuery, SweeperNow};
 pub use timeline::{TimelineEvent, Told};
 pub use types::{CommandId, is_keyed};
 pub use viewer::Viewer;
@@ -104,12 +111,12 @@ pub use webhooks::{
 };
 pub use writer::WriterStats;
 
-use crate::secret::Secret;
+use crate::{metrics::Page, secret::Secret};
 use connection::{Conn, Purpose, Target, with_conn};
 use error::Fault;
 use open_calls::Questions;
 use outbox::Subscriptions;
-use pool::Pool;
+use pool::{Pool, PoolStats};
 use quality::Reports;
 use writer::Writer;
 
@@ -259,6 +266,46 @@ impl Store {
     /// What the writer has done.
     pub fn writer_stats(&self) -> WriterStats {
         self.inner.writer.stats()
+    }
+
+    /// Writes what was counted and measured, but for what [`Store::queues`] tells.
+    pub fn write_counts(&self, page: &mut Page) {
+        self.inner.writer.write_counts(page);
+        let pools = self.pools();
+        let rows = |number: fn(&PoolStats) -> usize| {
+            #[expect(clippy::cast_precision_loss, reason = "there are few of them")]
+            let row = |pool: &PoolStats| ([("pool", pool.name)], number(pool) as f64);
+            pools.iter().map(row).collect()
+        };
+        page.gauges("database_connections_limit", "Connections that a pool may have", rows(|pool| pool.connections));
+        page.gauges("database_connections", "Connections of a pool that stand", rows(|pool| pool.connected));
+        page.gauges("database_connections_in_use", "Connections of a pool that are at work", rows(|pool| pool.busy));
+        let waits = pools.iter().map(|pool| ([("pool", pool.name)], pool.waits.clone())).collect();
+        page.histograms("database_pool_wait_seconds", "How long work waited for a connection of a pool", waits);
+    }
+
+    /// What waits in front of the database: the name of the queue, how many, how many may, and how often it was full.
+    pub fn queues(&self) -> Vec<(&'static str, usize, usize, Option<u64>)> {
+        let [(commits, commits_bound), (bytes, bytes_bound)] = self.inner.writer.fill();
+        let mut queues = vec![("commits", commits, commits_bound, None), ("commit_bytes", bytes, bytes_bound, None)];
+        queues.extend(self.pools().into_iter().map(|pool| {
+            let name = match pool.name {
+                "reader" => "database_reader",
+                "viewer" => "database_viewer",
+                _ => "database_lease",
+            };
+            (name, pool.waiting, pool.capacity, Some(pool.full))
+        }));
+        queues
+    }
+
+    fn pools(&self) -> Vec<PoolStats> {
+        let inner = &self.inner;
+        [Some(&inner.readers), inner.viewers.as_ref(), Some(&inner.leases)]
+            .into_iter()
+            .flatten()
+            .map(Pool::stats)
+            .collect()
     }
 
     /// Takes no more work, finishes what waits, and closes the connections. Every clone is closed with it.

@@ -11,7 +11,7 @@ use super::{
     connection::{Conn, with_conn},
     error::{Fault, StoreError},
     schema::nodes,
-    types::{DbNow, StoredTime},
+    types::{DbNow, StoredTime, signed, unsigned},
 };
 use crate::domain::{NodeId, Timestamp};
 
@@ -24,6 +24,37 @@ pub struct NodeInfo {
     pub address: Option<String>,
 }
 
+/// What a node says of itself with each renewal of its lease.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NodeLoad {
+    /// Users' sessions.
+    pub sessions: u64,
+    /// Open sockets, also those that have not said hello.
+    pub sockets: u64,
+    /// Calls it has an actor of: those it owns, and some that ended a moment ago.
+    pub calls: u64,
+    /// It is leaving.
+    pub draining: bool,
+    /// What it does without: names without commas.
+    pub degraded: Vec<String>,
+}
+
+/// A node that lives, or did lately.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownNode {
+    pub id: NodeId,
+    pub info: NodeInfo,
+    pub started_at: Timestamp,
+    pub lease_until: Timestamp,
+    pub bus_up: bool,
+    /// Its lease is good.
+    pub alive: bool,
+    /// For how long its lease has been over; zero while it is good.
+    pub gone_for: Duration,
+    /// `None`: a node of a version that does not say.
+    pub load: Option<NodeLoad>,
+}
+
 /// A node whose lease is good.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LiveNode {
@@ -33,6 +64,27 @@ pub struct LiveNode {
     pub lease_until: Timestamp,
     /// It says that it reaches other nodes over the bus.
     pub bus_up: bool,
+}
+
+/// Nodes of one list. More are a page that nobody reads; fewer hide living ones of a large cluster after a bad day.
+const MOST_NODES: i64 = 1000;
+
+type LoadColumns = (
+    diesel::dsl::Eq<nodes::sessions, Option<i64>>,
+    diesel::dsl::Eq<nodes::sockets, Option<i64>>,
+    diesel::dsl::Eq<nodes::calls, Option<i64>>,
+    diesel::dsl::Eq<nodes::draining, Option<bool>>,
+    diesel::dsl::Eq<nodes::degraded, Option<String>>,
+);
+
+fn load_columns(load: &NodeLoad) -> LoadColumns {
+    (
+        nodes::sessions.eq(Some(signed(load.sessions))),
+        nodes::sockets.eq(Some(signed(load.sockets))),
+        nodes::calls.eq(Some(signed(load.calls))),
+        nodes::draining.eq(Some(load.draining)),
+        nodes::degraded.eq(Some(load.degraded.join(","))),
+    )
 }
 
 impl Store {
@@ -49,6 +101,7 @@ impl Store {
                         nodes::address.eq(info.address.as_deref()),
                         nodes::started_at.eq(DbNow::now()),
                         nodes::lease_until.eq(DbNow::plus(lease)),
+                        load_columns(&NodeLoad::default()),
                     ))
                     .on_conflict(nodes::id)
                     .do_update()
@@ -61,14 +114,20 @@ impl Store {
     }
 
     /// Extends the lease to `lease` from now, and says what time that now is by the database's clock. `None`: it had
-    /// run out, or was ended; others may have taken over what the node owned, and it must stop acting as owner.
-    pub async fn renew_lease(&self, id: &NodeId, lease: Duration) -> Result<Option<Timestamp>, StoreError> {
-        let id = id.clone();
+    /// run out, or was ended; others may have taken over what the node owned, and it must stop acting as owner. `load`:
+    /// said for the others in the same statement.
+    pub async fn renew_lease(
+        &self,
+        id: &NodeId,
+        lease: Duration,
+        load: &NodeLoad,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let (id, load) = (id.clone(), load.clone());
         let renew = move |conn: &mut Conn| {
             // Not `get_result`: see `commit_postgres`. It returns before the commit.
             let until: Option<StoredTime> = with_conn!(conn, |c| {
                 diesel::update(nodes::table.filter(nodes::id.eq(id.as_str()).and(nodes::lease_until.gt(DbNow::now()))))
-                    .set(nodes::lease_until.eq(DbNow::plus(lease)))
+                    .set((nodes::lease_until.eq(DbNow::plus(lease)), load_columns(&load)))
                     .returning(nodes::lease_until)
                     .load(c)?
                     .into_iter()
@@ -140,14 +199,58 @@ impl Store {
         self.lease(load).await
     }
 
-    /// Forgets nodes whose lease ran out `age` ago. Returns how many.
-    pub async fn forget_dead_nodes(&self, age: Duration) -> Result<usize, StoreError> {
-        let forget = move |conn: &mut Conn| {
-            let forgotten = with_conn!(conn, |c| {
-                diesel::delete(nodes::table.filter(nodes::lease_until.lt(DbNow::minus(age)))).execute(c)?
+    /// The nodes that live, and those whose lease ran out within `gone_within`: at most [`MOST_NODES`], those whose lease
+    /// ends last. In the order of their starts, the living first.
+    pub async fn known_nodes(&self, gone_within: Duration) -> Result<Vec<KnownNode>, StoreError> {
+        type Row = (
+            (String, String, Option<String>, StoredTime, StoredTime, bool, StoredTime),
+            (Option<i64>, Option<i64>, Option<i64>, Option<bool>, Option<String>),
+        );
+        let load = move |conn: &mut Conn| {
+            let rows: Vec<Row> = with_conn!(conn, |c| {
+                nodes::table
+                    .filter(nodes::lease_until.gt(DbNow::minus(gone_within)))
+                    .order(nodes::lease_until.desc())
+                    .limit(MOST_NODES)
+                    .select((
+                        (
+                            nodes::id,
+                            nodes::version,
+                            nodes::address,
+                            nodes::started_at,
+                            nodes::lease_until,
+                            nodes::bus_up,
+                            DbNow::now(),
+                        ),
+                        (nodes::sessions, nodes::sockets, nodes::calls, nodes::draining, nodes::degraded),
+                    ))
+                    .load(c)?
             });
-            Ok(forgotten)
+            let known = rows.into_iter().map(|((id, version, address, started, until, bus_up, now), said)| {
+                let (sessions, sockets, calls, draining, degraded) = said;
+                let degraded = degraded.unwrap_or_default();
+                let load = sessions.map(|sessions| NodeLoad {
+                    sessions: unsigned(sessions),
+                    sockets: sockets.map_or(0, unsigned),
+                    calls: calls.map_or(0, unsigned),
+                    draining: draining.unwrap_or(false),
+                    degraded: degraded.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect(),
+                });
+                Ok(KnownNode {
+                    id: NodeId::new(id).map_err(|_| Fault::Unreadable("a node's id"))?,
+                    info: NodeInfo { version, address },
+                    started_at: started.0,
+                    lease_until: until.0,
+                    bus_up,
+                    alive: until.0 > now.0,
+                    gone_for: now.0.since(until.0),
+                    load,
+                })
+            });
+            let mut known = known.collect::<Result<Vec<_>, Fault>>()?;
+            known.sort_by(|a, b| (!a.alive, a.started_at, &a.id).cmp(&(!b.alive, b.started_at, &b.id)));
+            Ok(known)
         };
-        self.lease(forget).await
+        self.read(load).await
     }
 }

@@ -5,9 +5,12 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::oneshot;
@@ -20,14 +23,47 @@ use super::{
     queue::{Popped, Queue},
     retry::{Backoff, CONFLICT_TRIES},
 };
+use crate::{clock, metrics::Histogram};
 
 /// How long an idle thread sleeps before it looks around. No wake-up depends on it.
 const IDLE: Duration = Duration::from_secs(60);
 
 /// See the module.
 pub(super) struct Pool {
-    queue: Arc<Queue<Box<dyn Job>>>,
+    name: &'static str,
+    threads: usize,
+    queue: Arc<Queue<Queued>>,
     lane: Arc<Lane>,
+    usage: Arc<Usage>,
+}
+
+/// How much a pool is used.
+struct Usage {
+    /// From the queue until a thread with a connection takes it.
+    waits: Histogram,
+    /// Threads that work.
+    busy: AtomicUsize,
+    /// Work that was refused because the queue was full.
+    full: AtomicU64,
+}
+
+struct Queued {
+    job: Box<dyn Job>,
+    since: Instant,
+}
+
+/// What `/metrics` shows of a pool.
+pub(super) struct PoolStats {
+    pub name: &'static str,
+    /// Connections it may have, those that stand, and those at work.
+    pub connections: usize,
+    pub connected: usize,
+    pub busy: usize,
+    /// Work that waits, and how much may.
+    pub waiting: usize,
+    pub capacity: usize,
+    pub full: u64,
+    pub waits: Histogram,
 }
 
 /// Work for a thread of the pool; it answers its caller itself.
@@ -76,12 +112,15 @@ impl Pool {
     ) -> std::io::Result<(Self, Vec<JoinHandle<()>>)> {
         let queue = Arc::new(Queue::new(capacity));
         let lane = Arc::new(Lane::new(name));
-        let pool = Self { queue: queue.clone(), lane: lane.clone() };
+        let (busy, full) = (AtomicUsize::new(0), AtomicU64::new(0));
+        let usage = Arc::new(Usage { waits: Histogram::latency(), busy, full });
+        let threads = threads.max(1);
+        let pool = Self { name, threads, queue: queue.clone(), lane: lane.clone(), usage: usage.clone() };
         let mut handles = Vec::new();
-        for _ in 0..threads.max(1) {
-            let (queue, lane, target) = (queue.clone(), lane.clone(), target.clone());
+        for _ in 0..threads {
+            let (queue, lane, target, usage) = (queue.clone(), lane.clone(), target.clone(), usage.clone());
             let thread = std::thread::Builder::new().name(format!("store-{name}"));
-            handles.push(thread.spawn(move || serve(&queue, &lane, target, purpose))?);
+            handles.push(thread.spawn(move || serve(&queue, &lane, target, purpose, &usage))?);
         }
         Ok((pool, handles))
     }
@@ -96,7 +135,11 @@ impl Pool {
         if self.lane.is_down() {
             return Err(StoreError::Unavailable { unknown_outcome: false });
         }
-        self.queue.push(Box::new(Task { work, reply: Some(reply) })).map_err(|_| StoreError::Overloaded)?;
+        let job = Box::new(Task { work, reply: Some(reply) });
+        if self.queue.push(Queued { job, since: clock::monotonic() }).is_err() {
+            self.usage.full.fetch_add(1, Ordering::Relaxed);
+            return Err(StoreError::Overloaded);
+        }
         answer.await.unwrap_or(Err(StoreError::Unavailable { unknown_outcome: true }))
     }
 
@@ -105,28 +148,47 @@ impl Pool {
         &self.lane
     }
 
+    /// See [`PoolStats`].
+    pub fn stats(&self) -> PoolStats {
+        PoolStats {
+            name: self.name,
+            connections: self.threads,
+            connected: self.lane.connected(),
+            busy: self.usage.busy.load(Ordering::Relaxed),
+            waiting: self.queue.len(),
+            capacity: self.queue.capacity(),
+            full: self.usage.full.load(Ordering::Relaxed),
+            waits: self.usage.waits.clone(),
+        }
+    }
+
     /// Takes no more work; the threads end when what waits is done.
     pub fn close(&self) {
         self.queue.close();
     }
 }
 
-fn serve(queue: &Queue<Box<dyn Job>>, lane: &Arc<Lane>, target: Arc<Target>, purpose: Purpose) {
+fn serve(queue: &Queue<Queued>, lane: &Arc<Lane>, target: Arc<Target>, purpose: Purpose, usage: &Usage) {
     let mut link = Link::new(target, purpose, lane.clone());
     loop {
         let connected = link.conn().is_some();
         if !connected {
             if lane.is_down() {
-                let mut waiting: Vec<Box<dyn Job>> = Vec::new();
+                let mut waiting: Vec<Queued> = Vec::new();
                 queue.drain_while(|_| true, &mut waiting);
-                for mut job in waiting {
+                for Queued { mut job, .. } in waiting {
                     job.refuse(StoreError::Unavailable { unknown_outcome: false });
                 }
             }
             queue.wait_unless_closed(link.wait());
         }
         match queue.pop(if connected { IDLE } else { Duration::ZERO }) {
-            Popped::Item(job) => perform(&mut link, job),
+            Popped::Item(Queued { job, since }) => {
+                usage.waits.took(since.elapsed());
+                usage.busy.fetch_add(1, Ordering::Relaxed);
+                perform(&mut link, job);
+                usage.busy.fetch_sub(1, Ordering::Relaxed);
+            }
             Popped::Nothing => {}
             Popped::Closed => return,
         }
@@ -161,7 +223,7 @@ fn perform(link: &mut Link, mut job: Box<dyn Job>) {
                     link.drop_conn();
                 }
                 if let Fault::Permanent(what) = &fault {
-                    tracing::error!(what, "the database refuses a statement");
+                    tracing::error!(why = what, "the database refuses a statement");
                 }
                 return job.refuse(fault.into_error());
             }

@@ -23,7 +23,7 @@ use super::{
     error::{Fault, StoreError},
     schema::{participants, quality_reports},
     statement::Statement,
-    types::{DbNow, StoredId, StoredTime, sql::DbTime, unsigned},
+    types::{StoredId, StoredTime, sql::DbTime, unsigned},
 };
 use crate::domain::{CallId, DeviceId, Timestamp, UserId, quality::Measured};
 
@@ -35,8 +35,6 @@ const MOST_WAITING: usize = 8192;
 /// How long to wait for another's visit before making one more. Shorter: needless visits to a slow database; longer: who
 /// shared a statement that failed hears of it late.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// Reports forgotten by one statement. More would hold up the connection; fewer are more statements.
-const FORGET_AT_ONCE: i64 = 5000;
 
 /// What one device says of one moment.
 #[derive(Debug, Clone, PartialEq)]
@@ -328,18 +326,5 @@ impl Store {
     pub async fn explain_quality(&self, viewer: &Viewer, call: &CallId) -> Result<Vec<String>, StoreError> {
         let call = call.clone();
         self.read_as(viewer, move |conn: &mut Conn| sums(&call).explain(conn)).await
-    }
-
-    /// Forgets reports older than `age` by the database's clock, some thousand at once. Returns how many.
-    pub async fn forget_quality(&self, age: Duration) -> Result<usize, StoreError> {
-        let forget = move |conn: &mut Conn| {
-            let now: StoredTime = with_conn!(conn, |c| diesel::select(DbNow::minus(age)).get_result(c)?);
-            let columns = "(call_id, user_id, id)";
-            let sql = Statement::new("DELETE FROM quality_reports WHERE ").sql(columns);
-            let sql = sql.sql(" IN (SELECT call_id, user_id, id FROM quality_reports WHERE at < ").time(now.0);
-            let sql = sql.sql(" LIMIT ").number(FORGET_AT_ONCE).sql(")");
-            Ok(with_conn!(conn, |c| sql.execute(c)?))
-        };
-        self.read(forget).await
     }
 }

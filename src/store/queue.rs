@@ -90,6 +90,11 @@ impl<T> Queue<T> {
         drop(self.ended.wait_timeout_while(state, limit, |state| !state.closed));
     }
 
+    /// How many may wait.
+    pub const fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// How many items wait.
     pub fn len(&self) -> usize {
         self.lock().waiting.len()

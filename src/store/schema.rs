@@ -10,6 +10,11 @@ diesel::table! {
         started_at -> DbTime,
         lease_until -> DbTime,
         bus_up -> Bool,
+        sessions -> Nullable<BigInt>,
+        sockets -> Nullable<BigInt>,
+        calls -> Nullable<BigInt>,
+        draining -> Nullable<Bool>,
+        degraded -> Nullable<Text>,
     }
 }
 
@@ -235,6 +240,7 @@ diesel::table! {
         outcome -> Text,
         request_id -> Nullable<Text>,
         node -> Nullable<Text>,
+        note -> Nullable<Text>,
     }
 }
 

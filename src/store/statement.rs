@@ -11,12 +11,16 @@ use diesel::{
     sql_types::{BigInt, Text, Untyped},
     sqlite::Sqlite,
 };
+use uuid::Uuid;
 
 use super::{
     connection::Conn,
     error::Fault,
     postgres::PgConn,
-    types::{StoredTime, sql::DbTime},
+    types::{
+        StoredId, StoredTime,
+        sql::{DbTime, DbUuid},
+    },
 };
 use crate::domain::Timestamp;
 
@@ -29,6 +33,7 @@ enum Part {
     },
     Text(String),
     Time(StoredTime),
+    Id(StoredId),
     Number(i64),
 }
 
@@ -62,6 +67,11 @@ impl Statement {
 
     pub fn number(mut self, value: i64) -> Self {
         self.0.push(Part::Number(value));
+        self
+    }
+
+    pub fn id(mut self, value: Uuid) -> Self {
+        self.0.push(Part::Id(StoredId(value)));
         self
     }
 
@@ -102,6 +112,7 @@ macro_rules! fragment {
                         Part::Either { $own, .. } => out.push_sql($own),
                         Part::Text(value) => out.push_bind_param::<Text, _>(value)?,
                         Part::Time(value) => out.push_bind_param::<DbTime, _>(value)?,
+                        Part::Id(value) => out.push_bind_param::<DbUuid, _>(value)?,
                         Part::Number(value) => out.push_bind_param::<BigInt, _>(value)?,
                     }
                 }

@@ -11,13 +11,10 @@ use super::{
     Store,
     connection::{Conn, with_conn},
     error::StoreError,
-    schema::{sweep_actions, sweep_requests, sweep_runs},
+    schema::{sweep_actions, sweep_runs},
     types::{DbNow, StoredId, StoredTime, signed, unsigned},
 };
 use crate::domain::Timestamp;
-
-/// Runs forgotten at once. More would hold up the readers' connection; fewer are forgotten more often.
-const FORGET_AT_ONCE: i64 = 1000;
 
 /// A run, or several that found nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +72,7 @@ struct ActionRow<'a> {
 }
 
 type ActionColumns = (i64, String, Option<String>, String, String, Option<i64>, String, Option<String>);
-type RunColumns = (
+pub(super) type RunColumns = (
     (StoredId, String, String, bool, bool, i64),
     (StoredTime, Option<StoredTime>),
     (i64, i64, i64, Option<String>, Option<String>),
@@ -97,8 +94,11 @@ macro_rules! run_columns {
         )
     };
 }
+pub(super) use run_columns;
 
-fn stored_run(((id, sweeper, node, by_hand, dry_run, runs), (started, finished), rest): RunColumns) -> StoredRun {
+pub(super) fn stored_run(
+    ((id, sweeper, node, by_hand, dry_run, runs), (started, finished), rest): RunColumns,
+) -> StoredRun {
     let (found, acted, failed, outcome, note) = rest;
     let (found, acted, failed) = (unsigned(found), unsigned(acted), unsigned(failed));
     let runs = unsigned(runs);
@@ -200,11 +200,18 @@ impl Store {
 
     /// What a run did after its `n`th action, in order.
     pub async fn actions_of(&self, run: Uuid, after: u64) -> Result<Vec<SweepAction>, StoreError> {
+        self.some_actions_of(run, after, usize::MAX).await
+    }
+
+    /// The same, at most `limit`.
+    pub async fn some_actions_of(&self, run: Uuid, after: u64, limit: usize) -> Result<Vec<SweepAction>, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let load = move |conn: &mut Conn| {
             let rows: Vec<ActionColumns> = with_conn!(conn, |c| {
                 sweep_actions::table
                     .filter(sweep_actions::run.eq(StoredId(run)).and(sweep_actions::n.gt(signed(after))))
                     .order(sweep_actions::n)
+                    .limit(limit)
                     .select((
                         sweep_actions::n,
                         sweep_actions::call_id,
@@ -230,25 +237,5 @@ impl Store {
             Ok(actions.collect())
         };
         self.read(load).await
-    }
-
-    /// Forgets requests and runs older than `age`, at most a thousand at once. Returns how many runs.
-    pub async fn forget_sweeps(&self, age: Duration) -> Result<usize, StoreError> {
-        let forget = move |conn: &mut Conn| {
-            let then = || DbNow::minus(age);
-            let over = sweep_runs::finished_at.is_null().or(sweep_runs::finished_at.assume_not_null().lt(then()));
-            let forgotten = with_conn!(conn, |c| {
-                let old: Vec<StoredId> = sweep_runs::table
-                    .filter(sweep_runs::started_at.lt(then()).and(over))
-                    .select(sweep_runs::id)
-                    .limit(FORGET_AT_ONCE)
-                    .load(c)?;
-                diesel::delete(sweep_requests::table.filter(sweep_requests::requested_at.lt(then()))).execute(c)?;
-                diesel::delete(sweep_actions::table.filter(sweep_actions::run.eq_any(&old))).execute(c)?;
-                diesel::delete(sweep_runs::table.filter(sweep_runs::id.eq_any(&old))).execute(c)?
-            });
-            Ok(forgotten)
-        };
-        self.read(forget).await
     }
 }

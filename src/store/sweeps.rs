@@ -18,7 +18,7 @@ use super::{
 use crate::domain::{NodeId, Timestamp};
 
 /// How long a request waits for a node. The command that made it gives up long before.
-const REQUEST_LIFE: Duration = Duration::from_secs(60);
+pub(super) const REQUEST_LIFE: Duration = Duration::from_secs(60);
 
 /// A sweeper as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]

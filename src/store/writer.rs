@@ -24,13 +24,17 @@ use super::{
     error::{Fault, StoreError},
     health::Lane,
     link::Link,
+    measures::Measures,
     outbox::Subscriptions,
     queue::{Popped, Queue},
     refusals::{self, Refusal},
     retry::{Backoff, CONFLICT_TRIES},
     types::{CommandId, is_keyed},
 };
-use crate::clock;
+use crate::{
+    clock,
+    metrics::{Page, count},
+};
 
 /// Commits of one transaction. Fewer: less shared of what a transaction costs; more: the first waits for the last,
 /// and the gain is flat from here.
@@ -59,15 +63,15 @@ pub struct WriterStats {
     pub commits: u64,
     /// Transactions they took, failed ones included.
     pub transactions: u64,
-    /// Commits that wait now.
+    /// Commits that wait now, of [`QUEUE_COMMITS`].
     pub waiting: usize,
 }
 
-#[derive(Default)]
 struct Counters {
     commits: AtomicU64,
     transactions: AtomicU64,
     waiting_bytes: AtomicUsize,
+    measures: Measures,
 }
 
 /// See the module.
@@ -80,6 +84,7 @@ pub(super) struct Writer {
 
 struct Waiting {
     prepared: Prepared,
+    since: Instant,
     reply: oneshot::Sender<Result<CommitOutcome, StoreError>>,
 }
 
@@ -87,7 +92,9 @@ impl Writer {
     pub fn start(target: &Arc<Target>, subscriptions: &Arc<Subscriptions>) -> std::io::Result<(Self, JoinHandle<()>)> {
         let queue = Arc::new(Queue::new(QUEUE_COMMITS));
         let lane = Arc::new(Lane::new("writer"));
-        let counters = Arc::new(Counters::default());
+        let (commits, transactions) = (AtomicU64::new(0), AtomicU64::new(0));
+        let measures = Measures::default();
+        let counters = Arc::new(Counters { commits, transactions, waiting_bytes: AtomicUsize::new(0), measures });
         let thread = Thread {
             queue: queue.clone(),
             deferred: VecDeque::new(),
@@ -102,6 +109,12 @@ impl Writer {
 
     /// See [`super::Store::commit`].
     pub async fn commit(&self, commit: Commit) -> Result<CommitOutcome, StoreError> {
+        let outcome = self.enqueue(commit).await;
+        self.counters.measures.on_outcome(&outcome);
+        outcome
+    }
+
+    async fn enqueue(&self, commit: Commit) -> Result<CommitOutcome, StoreError> {
         let prepared = Prepared::new(commit, &self.subscriptions)?;
         if self.lane.is_down() {
             return Err(StoreError::Unavailable { unknown_outcome: false });
@@ -112,7 +125,7 @@ impl Writer {
             return Err(StoreError::Overloaded);
         }
         let (reply, answer) = oneshot::channel();
-        if self.queue.push(Waiting { prepared, reply }).is_err() {
+        if self.queue.push(Waiting { prepared, since: clock::monotonic(), reply }).is_err() {
             self.counters.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
             return Err(StoreError::Overloaded);
         }
@@ -127,6 +140,22 @@ impl Writer {
     /// Takes no more commits; the thread ends when those that wait are done.
     pub fn close(&self) {
         self.queue.close();
+    }
+
+    /// Writes what was counted and measured.
+    pub fn write_counts(&self, page: &mut Page) {
+        let WriterStats { commits, transactions, waiting } = self.stats();
+        page.counter("commits", "Commits that are durable", commits);
+        let help = "Transactions that commits took, failed ones included";
+        page.counter("commit_transactions", help, transactions);
+        page.gauge("commits_waiting", "Commits that wait to be written", count(waiting));
+        self.counters.measures.write(page);
+    }
+
+    /// What waits and how much may, in commits and in bytes.
+    pub fn fill(&self) -> [(usize, usize); 2] {
+        let bytes = self.counters.waiting_bytes.load(Ordering::Relaxed);
+        [(self.queue.len(), QUEUE_COMMITS), (bytes, QUEUE_BYTES)]
     }
 
     /// See [`WriterStats`].
@@ -211,6 +240,7 @@ impl Thread {
 
     fn settle(&mut self, batch: Vec<Waiting>) {
         let started = clock::monotonic();
+        self.counters.measures.batch.observe(count(batch.len()));
         let all: Vec<&Prepared> = batch.iter().map(|waiting| &waiting.prepared).collect();
         let mut results = self.commit(&all);
         let alone = batch.len() == 1;
@@ -231,7 +261,7 @@ impl Thread {
             }
             if let Err(Fault::Permanent(what)) = &result {
                 let call = waiting.prepared.call();
-                tracing::error!(call.id = %call, kind = waiting.prepared.commit.kind, what, "a commit is refused");
+                tracing::error!(call.id = %call, kind = waiting.prepared.commit.kind, why = what, "the database refuses a commit");
             }
             self.answer(waiting, result.map_err(Fault::into_error));
         }
@@ -246,6 +276,7 @@ impl Thread {
         self.counters.waiting_bytes.fetch_sub(waiting.prepared.bytes, Ordering::Relaxed);
         if result == Ok(CommitOutcome::Committed) {
             self.counters.commits.fetch_add(1, Ordering::Relaxed);
+            self.counters.measures.durable.took(waiting.since.elapsed());
             if !waiting.prepared.outgoing.is_empty() {
                 self.subscriptions.written.notify_one();
             }

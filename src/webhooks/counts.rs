@@ -5,28 +5,28 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use prometheus_client::{
-    metrics::{counter::Counter, family::Family, gauge::ConstGauge},
-    registry::Registry,
+use crate::{
+    metrics::{Page, Tally},
+    store::Backlog,
 };
 
-use crate::store::Backlog;
-
-type Label = [(&'static str, &'static str); 1];
+/// What can come of an attempt, or of a delivery without one; `lost`: to another node, which took it meanwhile.
+const OUTCOMES: [&str; 5] = ["delivered", "retry", "dead", "expired", "lost"];
 
 /// See the module.
 #[derive(Debug, Clone, Default)]
 pub struct Counts {
-    outcomes: Family<Label, Counter>,
+    outcomes: Arc<Tally<{ OUTCOMES.len() }>>,
     dead: Arc<AtomicU64>,
     oldest_secs: Arc<AtomicU64>,
 }
 
 impl Counts {
-    /// An attempt, or a delivery without one, has come to this: `delivered`, `retry`, `dead`, `expired`, or `lost` to
-    /// another node that took it meanwhile.
+    /// An attempt, or a delivery without one, has come to this: one of [`OUTCOMES`].
     pub(super) fn outcome(&self, outcome: &'static str) {
-        self.outcomes.get_or_create(&[("outcome", outcome)]).inc();
+        if let Some(place) = OUTCOMES.iter().position(|known| *known == outcome) {
+            self.outcomes.inc(place);
+        }
     }
 
     pub(super) fn backlog(&self, backlog: Backlog) {
@@ -34,13 +34,14 @@ impl Counts {
         self.oldest_secs.store(backlog.oldest.unwrap_or_default().as_secs(), Ordering::Relaxed);
     }
 
-    /// Lists them, under the registry's prefix.
-    pub fn register(&self, registry: &mut Registry) {
-        registry.register("webhook_deliveries", "Attempts to tell webhooks, by outcome", self.outcomes.clone());
-        let dead = ConstGauge::new(self.dead.load(Ordering::Relaxed));
-        registry.register("webhook_dead_letters", "Deliveries given up, in the cluster, as last seen", dead);
-        let oldest = ConstGauge::new(self.oldest_secs.load(Ordering::Relaxed));
+    /// Lists them.
+    pub fn write(&self, page: &mut Page) {
+        let outcomes = OUTCOMES.iter().zip(self.outcomes.read()).map(|(word, n)| ([("outcome", *word)], n));
+        page.counters("webhook_deliveries", "Attempts to tell webhooks, by outcome", outcomes.collect());
+        let dead = self.dead.load(Ordering::Relaxed);
+        page.gauge("webhook_dead_letters", "Deliveries given up, in the cluster, as last seen", dead);
+        let oldest = self.oldest_secs.load(Ordering::Relaxed);
         let help = "Seconds that the oldest delivery not settled has waited, in the cluster, as last seen";
-        registry.register("webhook_oldest_pending_seconds", help, oldest);
+        page.gauge("webhook_oldest_pending_seconds", help, oldest);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{ObjectBuilder, RefOr, Schema, schema::Type},
@@ -13,7 +13,7 @@ use crate::domain::Rejection;
 macro_rules! error_codes {
     ($($(#[$doc:meta])* $variant:ident = $text:literal, $status:literal, $cause:literal;)*) => {
         /// The error codes of the protocol.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
         pub enum ErrorCode { $($(#[$doc])* #[serde(rename = $text)] $variant),* }
 
         impl ErrorCode {
@@ -62,7 +62,7 @@ error_codes! {
         "a rate limit: `details` is `{retryAfterMs, limit}`, over REST the header `Retry-After` says the same in seconds. Or more than 64 commands under way in a session (signals do not count), or 64 frames before it is ready, without `details`. Retryable; a refusal costs nothing, but a session that goes on all the same is closed with 4029";
     /// An id or key that is taken by something else.
     Conflict = "conflict", 409,
-        "the `callId` is another call's; the idempotency key was used for another command";
+        "the `callId` is another call's; the idempotency key was used for another command; the last node is told to leave";
     /// The call is not in a state that allows this.
     WrongState = "wrong_state", 409,
         "not in this state of the call";
@@ -93,6 +93,15 @@ error_codes! {
     /// A fault of the server.
     Internal = "internal", 500,
         "a fault of the server";
+}
+
+/// From another node. A code that only a later version has is a fault as far as this one can tell; whether trying again
+/// may help stands beside it.
+impl<'de> Deserialize<'de> for ErrorCode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        Ok(Self::ALL.iter().copied().find(|code| code.as_str() == text).unwrap_or(Self::Internal))
+    }
 }
 
 impl PartialSchema for ErrorCode {
@@ -155,5 +164,21 @@ impl From<Rejection> for Refusal {
             Rejection::MediaUnavailable(_) => ErrorCode::MediaUnavailable,
         };
         Self::new(code, rejection.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_of_a_later_version_is_a_fault_and_keeps_whether_to_try_again() {
+        for code in ErrorCode::ALL {
+            let text = serde_json::to_string(code).unwrap();
+            assert_eq!(serde_json::from_str::<ErrorCode>(&text).unwrap(), *code);
+        }
+        let later = r#"{"code":"too_early","message":"not yet","retryable":true,"hint":7}"#;
+        let refusal: Refusal = serde_json::from_str(later).unwrap();
+        assert_eq!((refusal.code, refusal.retryable), (ErrorCode::Internal, true));
     }
 }

@@ -222,6 +222,21 @@ test("a replaced session is not taken back", async () => {
   assert.equal(FakeSocket.all.length, 1);
 });
 
+test("who was sent away by an operator is told, and comes back only when asked to", async () => {
+  const { client, socket } = await connected({ getToken: async () => "t2" });
+  const told = [];
+  client.on("disconnected", (why) => told.push(why));
+  client.on("state", ({ state, code, error }) => { if (state === "closed") told.push([code, error.code]); });
+  const waiting = client.request("call:get", { callId: "c" });
+  socket.end(4010, '{"code":"disconnected_by_operator"}');
+  await assert.rejects(waiting, { code: "disconnected_by_operator" });
+  await sleep(40);
+  assert.deepEqual(told, [[4010, "disconnected_by_operator"], { code: 4010, reason: "disconnected_by_operator" }]);
+  assert.equal(FakeSocket.all.length, 1);
+  client.connect().catch(() => {});
+  await until(() => FakeSocket.all.length === 2, "another socket");
+});
+
 test("a refused token ends the client, unless a fresh one is given", async () => {
   const lone = makeClient();
   const refused = lone.connect();

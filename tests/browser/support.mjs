@@ -125,6 +125,15 @@ export class Stage {
     return tab;
   }
 
+  /** A new tab with nothing in it. `prepare(page)` comes before anything is loaded. */
+  async emptyTab(user, prepare = () => {}) {
+    const page = await this.#newPage({});
+    const tab = new Tab(this, user, page);
+    this.tabs.push(tab);
+    await prepare(page);
+    return tab;
+  }
+
   /** A drawing as JPEG. */
   async draw(svg) {
     const page = await this.#context.newPage();

@@ -19,6 +19,9 @@ const LIMIT: Duration = Duration::from_secs(500);
 /// The nodes' ring time in the scenarios, in seconds: one of them waits for it.
 const RING_SECS: u64 = 8;
 
+/// A user id is whatever the application says.
+const HOSTILE: &str = "<img src=x onerror=\"globalThis.pwned=1\">";
+
 /// One browser at a time: two that encode video on two cores starve each other, and everything else.
 static BROWSER: Mutex<()> = Mutex::const_new(());
 
@@ -40,21 +43,29 @@ async fn run_with(
     change: impl FnOnce(ClusterBuilder) -> ClusterBuilder,
     media_server: serde_json::Value,
 ) {
+    let _turn = BROWSER.lock().await;
+    let builder = if nodes == 1 { TestCluster::embedded() } else { TestCluster::of(nodes) };
+    let cluster = change(builder.set("CARILLON_RING_TIMEOUT_SECS", RING_SECS)).start().await;
+    play(&cluster, scenario, json!({"livekit": media_server})).await;
+}
+
+/// Runs a scenario against these nodes, while the caller has its turn. `more`: what it is told besides the nodes and the
+/// users' tokens.
+async fn play(cluster: &TestCluster, scenario: &str, more: serde_json::Value) {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
     let chromium =
         chromium().unwrap_or_else(|| panic!("there is no Chromium that runs; `tests/run tools` installs it"));
     assert!(folder.join("node_modules").exists(), "`npm ci` was not run in tests/browser; `tests/run tools` does");
-    let _turn = BROWSER.lock().await;
-    let builder = if nodes == 1 { TestCluster::embedded() } else { TestCluster::of(nodes) };
-    let cluster = change(builder.set("CARILLON_RING_TIMEOUT_SECS", RING_SECS)).start().await;
-    let urls: Vec<String> = (0..nodes).map(|n| format!("http://{}", cluster.node(n).address)).collect();
-    let tokens: serde_json::Map<_, _> = ["alice", "bob", "carol", "dave"]
+    let urls: Vec<String> = (0..cluster.size()).map(|n| format!("http://{}", cluster.node(n).address)).collect();
+    let tokens: serde_json::Map<_, _> = ["alice", "bob", "carol", "dave", HOSTILE]
         .map(|user| (user.to_owned(), json!(cluster.token(user))))
         .into_iter()
         .collect();
     let output = process::new_folder("browser");
-    let input = json!({"urls": urls, "tokens": tokens, "ringTimeoutSecs": RING_SECS, "screenshots": output,
-        "livekit": media_server});
+    let mut input = json!({"urls": urls, "tokens": tokens, "ringTimeoutSecs": RING_SECS, "screenshots": output});
+    for (name, value) in more.as_object().into_iter().flatten() {
+        input[name] = value.clone();
+    }
     let log = output.join("log");
     let mut node = Command::new("node");
     node.arg(folder.join(format!("{scenario}.mjs"))).current_dir(&folder);
@@ -64,7 +75,7 @@ async fn run_with(
     let status = running.exit(LIMIT).await;
     let said = std::fs::read_to_string(&log).unwrap_or_default();
     assert!(status.is_some_and(|status| status.success()), "{scenario}: {status:?}\n{said}");
-    println!("{said}");
+    println!("{said}\nscreenshots: {}", output.display());
 }
 
 #[tokio::test]
@@ -115,4 +126,26 @@ async fn a_media_server_that_browsers_cannot_reach_leaves_the_call_as_it_was() {
     let nowhere = format!("ws://127.0.0.1:{}", process::free_port());
     let lost = |builder: ClusterBuilder| builder.with_livekit(&livekit).set("LIVEKIT_PUBLIC_URL", nowhere);
     run_with("give_up", 1, lost, json!(null)).await;
+}
+
+#[tokio::test]
+async fn an_operator_sees_nodes_calls_and_sweeps_and_what_they_do_asks_first_and_is_on_record() {
+    let _turn = BROWSER.lock().await;
+    // The people's page is at an origin of its own: a client that moves from node to node is at home at none. They ring
+    // for longer than it takes to notice that a node is dead.
+    let builder = TestCluster::of(3)
+        .set("CARILLON_ALLOWED_ORIGINS", "http://localhost:4999")
+        .set("CARILLON_RING_TIMEOUT_SECS", 120)
+        .set("CARILLON_RECONNECT_GRACE_SECS", 60);
+    let mut cluster = builder.start().await;
+    let admin = json!({"sub": "ann", "exp": 4_000_000_000_u64, "role": "admin"});
+    let told = json!({
+        "adminToken": cluster.realm().token_with(&admin),
+        "serviceKey": cluster.realm().service_key,
+        "pids": (0..3).map(|n| cluster.node(n).pid()).collect::<Vec<_>>(),
+    });
+    play(&cluster, "console", json!({"console": told})).await;
+    cluster.node_mut(1).expect_death(Duration::from_secs(10)).await;
+    let status = cluster.node_mut(2).terminate(Duration::from_secs(60)).await;
+    assert!(status.success(), "the drained node ended with {status}");
 }

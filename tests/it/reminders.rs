@@ -23,3 +23,16 @@ async fn who_takes_one_of_two_calls_is_not_busy_for_the_other_that_rang_before()
     bob.act("call:accept", &first).await;
     alice.expect_of("call:accepted", &first).await;
 }
+
+#[cfg(feature = "failpoints")]
+#[tokio::test]
+async fn whoever_is_called_unreachable_because_the_ring_was_lost_rings_all_the_same() {
+    let cluster = TestCluster::two_nodes().set("FAILPOINTS", "ring-lost=1*return->off").start().await;
+    let alice = cluster.connect(0, "alice", "phone").await;
+    let bob = cluster.connect(1, "bob", "phone").await;
+    let call = alice.start(&["bob"]).await;
+    alice.expect_of("call:unreachable", &call).await;
+    bob.expect_of("call:incoming", &call).await;
+    bob.act("call:accept", &call).await;
+    alice.expect_of("call:accepted", &call).await;
+}

@@ -21,6 +21,10 @@ const NOTICE_SHOWN_MS = 5_000;
 const CONNECTION = {
   idle: "Offline", connecting: "Connecting…", connected: "Online", reconnecting: "Reconnecting…", closed: "Signed out",
 };
+const WHY_SIGNED_OUT = {
+  token_expired: "Your token has expired. Sign in with a new one.",
+  disconnected_by_operator: "An operator has signed you out.",
+};
 
 const root = document.querySelector("#app");
 const live = document.querySelector("#live");
@@ -99,7 +103,7 @@ function draw() {
   if (!phone) return;
   const { state, code, error } = phone.connection;
   if (state === "closed" && code !== 4003) {
-    signOut(error?.code === "token_expired" ? "Your token has expired. Sign in with a new one." : "The node did not accept this token.");
+    signOut(WHY_SIGNED_OUT[error?.code] ?? "The node did not accept this token.");
     return;
   }
   connection.dataset.state = state;

@@ -141,6 +141,7 @@ impl CallActor {
             Command::BusyElsewhere { user } => *user != caller.user,
             Command::RecordingChanged { .. } => self.would_change_nothing(&noticed),
             Command::RoomJoined { .. } | Command::RoomLeft { .. } => false,
+            Command::EndByOperator => self.call.status.is_final(),
             Command::Sweep(prey) => self.is_heard_of(prey) || self.would_change_nothing(&noticed),
             _ => true,
         };

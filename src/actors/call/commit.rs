@@ -85,6 +85,7 @@ impl CallActor {
                     self.link_or_await(&caller, &prepared.recorded, ctx);
                 }
                 if self.call.status.is_final() {
+                    self.node.metrics.on_ended(self.call.status);
                     // Nobody is left to be told of signals; the memory is the larger part of what lingers.
                     self.relay = Relay::new(self.epoch);
                 }
@@ -168,7 +169,7 @@ impl CallActor {
             match &recorded.event {
                 Event::Ended { status, reason, by } => tracing::info!(
                     call.id = %self.call.id, node.id = %self.node.id, seq = recorded.seq, status = status.as_str(),
-                    reason = reason.as_str(), by = by.as_ref().map_or("", |user| user.as_str()),
+                    reason = reason.as_str(), by = by.as_ref().map(|user| user.as_str()),
                     duration_secs = self.call.duration(recorded.at).as_secs(), "call ended"
                 ),
                 Event::Escalating { cause, .. } => tracing::info!(
@@ -184,7 +185,7 @@ impl CallActor {
                 ),
                 event => tracing::debug!(
                     call.id = %self.call.id, node.id = %self.node.id, seq = recorded.seq, event = event.kind(),
-                    user.id = event.subject().map_or("", |user| user.as_str()), "call changed"
+                    user.id = event.subject().map(|user| user.as_str()), "call changed"
                 ),
             }
         }

@@ -33,6 +33,7 @@ pub(super) use self::{
 };
 use super::{
     Answer, Caller, NodeHandle,
+    counts::Full,
     degraded::Dependency,
     handoff::Parcel,
     keyed::CommandKey,
@@ -41,6 +42,7 @@ use super::{
 use crate::{
     clock,
     domain::{By, Call, CallId, Command, Membership, NodeId, Recorded, SessionId, UserId, call::decide},
+    metrics::count,
     wire::Refusal,
 };
 
@@ -278,8 +280,8 @@ impl CallActor {
     }
 
     fn note_position(&self) {
-        let ended = self.call.status.is_final();
-        self.node.directory.set_position(&self.call.id, self.epoch, self.call.seq, clock::now(), ended);
+        let (node, call) = (&self.node, &self.call);
+        node.directory.set_position(&call.id, self.epoch, call.seq, clock::now(), call.status);
     }
 
     /// Ends the actor; whoever still asks rebuilds the call from the store.
@@ -307,6 +309,7 @@ impl Actor for CallActor {
                 call.id = %self.call.id, user.id = %self.call.initiator, node.id = %self.node.id,
                 callees = self.call.participants.len().saturating_sub(1), "call started"
             );
+            self.node.metrics.on_started(self.call.status);
             fail::fail_point!("start-before-publish");
             self.publish(opening, ctx);
             fail::fail_point!("start-after-publish");
@@ -341,7 +344,9 @@ impl Handler<Request> for CallActor {
 
     fn handle(&mut self, request: Request, ctx: &mut Self::Context) {
         fail::fail_point!("call-handle");
+        self.node.metrics.call_commands.observe(count(self.jobs.len()));
         if self.jobs.len() >= MAX_WAITING {
+            self.node.metrics.on_full(Full::CallCommands);
             let refusal = Refusal::unavailable("too many commands wait for this call");
             let _ = request.reply.send(Err(refusal));
             return;

@@ -7,6 +7,7 @@ use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use super::{CallActor, Job};
 use crate::{
     actors::messages::{Delivery, Standing},
+    clock,
     domain::{
         Call, CallId, Command, Event, GroupId, Recorded, Timestamp, UserId,
         call::{Audience, evolve, is_absent},
@@ -97,6 +98,7 @@ impl CallActor {
             items,
             standing: Standing::of(&self.call, user),
             unlinked: self.is_unlinked(user),
+            at: clock::monotonic(),
         })
     }
 

@@ -31,6 +31,11 @@ impl Sweeper for DeliveredWebhooks {
         NAME
     }
 
+    fn what(&self) -> &'static str {
+        "deliveries to webhooks settled 7 days ago, dead letters of 30 days ago, and what webhooks that are off or gone \
+         were never sent are deleted"
+    }
+
     fn interval(&self, usual: Duration) -> Duration {
         usual.max(EVERY)
     }

@@ -12,7 +12,7 @@
 use async_trait::async_trait;
 
 use super::{
-    ActionOutcome, BATCH, Halt, Sweeper,
+    ActionOutcome, BATCH, Deed, Halt, Sweeper,
     run::{Found, Run},
 };
 use crate::{
@@ -32,6 +32,10 @@ impl Sweeper for ExpiredRecordings {
         NAME
     }
 
+    fn what(&self) -> &'static str {
+        "files of recordings past their retention, or deleted by somebody, are deleted; their rows are kept"
+    }
+
     async fn sweep(&self, run: &mut Run) -> Result<(), Halt> {
         let mut after = None;
         loop {
@@ -48,7 +52,7 @@ impl Sweeper for ExpiredRecordings {
                     let (call, id) = (recording.call.clone(), recording.id.clone());
                     (Found { call, user: None, age: Some(age), recording: Some(id) }, recording)
                 });
-                run.act("delete_file", why, these.collect(), purge).await?;
+                run.act(Deed::DeleteFile, why, these.collect(), purge).await?;
             }
         }
     }

@@ -21,7 +21,7 @@ use std::{
 use async_trait::async_trait;
 
 use super::{
-    BATCH, Halt, LOOK_MARGIN, Sweeper,
+    BATCH, Deed, Halt, LOOK_MARGIN, Sweeper,
     run::{Found, Run, ask_owner},
 };
 use crate::{
@@ -49,10 +49,14 @@ impl Sweeper for LeftBehind {
         NAME
     }
 
+    fn what(&self) -> &'static str {
+        "participants whose user has no session on any node, or whose grace has passed, are taken for disconnected"
+    }
+
     async fn sweep(&self, run: &mut Run) -> Result<(), Halt> {
         let grace = run.node.rules.reconnect_grace;
         let away = run.node.store.stale_reconnecting(grace, LOOK_MARGIN, BATCH).await?;
-        run.act("leave", "the grace has passed", away.into_iter().map(prey).collect(), |node, (call, prey)| {
+        run.act(Deed::Leave, "the grace has passed", away.into_iter().map(prey).collect(), |node, (call, prey)| {
             ask_owner(node, call, prey)
         })
         .await?;
@@ -66,9 +70,12 @@ impl Sweeper for LeftBehind {
         let gone = probe.second(gone).await?;
         tracing::debug!(sweep = NAME, node.id = %run.node.id, gone = gone.len(), "asked twice who is there");
         fail::fail_point!("sweep-left-behind");
-        run.act("lose_connection", "no session anywhere", gone.into_iter().map(prey).collect(), |node, (call, prey)| {
-            ask_owner(node, call, prey)
-        })
+        run.act(
+            Deed::LoseConnection,
+            "no session anywhere",
+            gone.into_iter().map(prey).collect(),
+            |node, (call, prey)| ask_owner(node, call, prey),
+        )
         .await
     }
 }

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::super::{CloseCause, NodeHandle, degraded::Dependency};
+use super::super::{CloseCause, NodeHandle, counts::Died, degraded::Dependency};
 use crate::domain::CallId;
 
 /// How often actors are looked after. More often is work for nothing; less often leaves a ring without its timer.
@@ -26,6 +26,7 @@ pub(super) async fn run(node: NodeHandle) {
         waiting.extend(node.directory.take_dead_calls());
         if !node.degraded.is_away(Dependency::Database) {
             for call in std::mem::take(&mut waiting) {
+                node.metrics.on_died(Died::Call);
                 tracing::warn!(call.id = %call, node.id = %node.id, "call actor found dead; rebuilding it");
                 if !node.revive(&call).await {
                     waiting.push(call);
@@ -34,6 +35,7 @@ pub(super) async fn run(node: NodeHandle) {
         }
         for (user, session) in node.directory.take_dead_users() {
             // Its sessions would hear of nothing any more: they come back and are attached to the next one.
+            node.metrics.on_died(Died::User);
             tracing::warn!(user.id = %user, node.id = %node.id, "user actor found dead; closing its sessions");
             session.close(CloseCause::TryAgain);
         }

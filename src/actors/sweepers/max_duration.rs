@@ -9,7 +9,7 @@
 use async_trait::async_trait;
 
 use super::{
-    BATCH, Halt, LOOK_MARGIN, Sweeper,
+    BATCH, Deed, Halt, LOOK_MARGIN, Sweeper,
     run::{Found, Run, ask_owner},
 };
 use crate::domain::Prey;
@@ -22,6 +22,10 @@ pub(super) struct MaxDuration;
 impl Sweeper for MaxDuration {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn what(&self) -> &'static str {
+        "calls that have lasted for CARILLON_MAX_CALL_SECS are ended by their owner"
     }
 
     async fn sweep(&self, run: &mut Run) -> Result<(), Halt> {
@@ -38,7 +42,7 @@ impl Sweeper for MaxDuration {
                 )
             });
             let act = |node, call| ask_owner(node, call, Prey::PastMaxDuration);
-            run.act("end_call", "it is past the maximum duration", batch.collect(), act).await?;
+            run.act(Deed::EndCall, "it is past the maximum duration", batch.collect(), act).await?;
         }
     }
 }

@@ -11,11 +11,12 @@
 //! ```
 
 mod delivered_webhooks;
+mod described;
 mod expired_recordings;
+mod forgetful;
 mod left_behind;
 mod local;
 mod max_duration;
-mod old_audit;
 mod orphan_rooms;
 mod run;
 mod runner;
@@ -23,12 +24,18 @@ mod stale_connecting;
 mod stale_ringing;
 mod stuck_recordings;
 mod takeover;
+mod words;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use self::run::Run;
+pub(super) use self::words::ActionOutcome;
+pub use self::{
+    described::{Described, described},
+    words::{RunOutcome, action_line, by, run_line},
+};
+use self::{run::Run, words::Deed};
 use super::{Node, NodeHandle, degraded::Dependency};
 use crate::store::StoreError;
 
@@ -44,9 +51,12 @@ const HOLD: Duration = Duration::from_secs(6);
 
 /// What a sweeper is. Its file says what its prey is.
 #[async_trait(?Send)]
-trait Sweeper {
+trait Sweeper: Sync {
     /// The name in logs, tables and on the command line.
     fn name(&self) -> &'static str;
+
+    /// What its prey is and what is done about it, in a sentence for who runs Carillon.
+    fn what(&self) -> &'static str;
 
     /// How often it runs, about, if the others run this often.
     fn interval(&self, usual: Duration) -> Duration {
@@ -62,33 +72,38 @@ trait Sweeper {
     async fn sweep(&self, run: &mut Run) -> Result<(), Halt>;
 }
 
-/// Every sweeper there is.
-pub const NAMES: [&str; 10] = [
-    stale_ringing::NAME,
-    stale_connecting::NAME,
-    max_duration::NAME,
-    left_behind::NAME,
-    orphan_rooms::NAME,
-    stuck_recordings::NAME,
-    expired_recordings::NAME,
-    takeover::NAME,
-    old_audit::NAME,
-    delivered_webhooks::NAME,
+/// Those with a file of their own; the others are lines of [`forgetful::ALL`].
+const HUNTERS: [(&str, &dyn Sweeper); 9] = [
+    (stale_ringing::NAME, &stale_ringing::StaleRinging),
+    (stale_connecting::NAME, &stale_connecting::StaleConnecting),
+    (max_duration::NAME, &max_duration::MaxDuration),
+    (left_behind::NAME, &left_behind::LeftBehind),
+    (orphan_rooms::NAME, &orphan_rooms::OrphanRooms),
+    (stuck_recordings::NAME, &stuck_recordings::StuckRecordings),
+    (expired_recordings::NAME, &expired_recordings::ExpiredRecordings),
+    (takeover::NAME, &takeover::Takeover),
+    (delivered_webhooks::NAME, &delivered_webhooks::DeliveredWebhooks),
 ];
 
-fn all() -> [&'static dyn Sweeper; NAMES.len()] {
-    [
-        &stale_ringing::StaleRinging,
-        &stale_connecting::StaleConnecting,
-        &max_duration::MaxDuration,
-        &left_behind::LeftBehind,
-        &orphan_rooms::OrphanRooms,
-        &stuck_recordings::StuckRecordings,
-        &expired_recordings::ExpiredRecordings,
-        &takeover::Takeover,
-        &old_audit::OldAudit,
-        &delivered_webhooks::DeliveredWebhooks,
-    ]
+/// Every sweeper there is, by name.
+pub const NAMES: [&str; HUNTERS.len() + forgetful::ALL.len()] = {
+    let mut names = [""; HUNTERS.len() + forgetful::ALL.len()];
+    let mut n = 0;
+    while n < names.len() {
+        names[n] = if n < HUNTERS.len() { HUNTERS[n].0 } else { forgetful::ALL[n - HUNTERS.len()].name };
+        n += 1;
+    }
+    names
+};
+
+fn all() -> impl Iterator<Item = &'static dyn Sweeper> {
+    let forgetful = forgetful::ALL.iter().map(|sweeper| sweeper as &dyn Sweeper);
+    HUNTERS.into_iter().map(|(_, sweeper)| sweeper).chain(forgetful)
+}
+
+/// What the sweeper of this name looks for and what is done about it, in a sentence. `None`: there is no such sweeper.
+pub fn what_of(name: &str) -> Option<&'static str> {
+    all().find(|sweeper| sweeper.name() == name).map(|sweeper| sweeper.what())
 }
 
 /// Why a run stopped before its end.
@@ -107,6 +122,8 @@ impl From<StoreError> for Halt {
 
 /// Runs the sweepers on this node, whenever it is this node's turn, until the node ends.
 pub async fn run(node: NodeHandle, interval: Duration) {
+    // Set once: here.
+    let _ = node.sweep_interval.set(interval);
     tokio::join!(local::run(node.clone()), runner::run(node, interval));
 }
 
@@ -129,39 +146,22 @@ fn hindrance(node: &Node) -> Option<&'static str> {
     }
 }
 
-/// What became of one action.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ActionOutcome {
-    Done,
-    /// The owner found that it is not what it was taken for, or it was mended meanwhile.
-    LeftAlone,
-    /// Who decides could not be asked: nothing is known.
-    CouldNotAsk,
-    Failed,
-    /// It is what would have been done.
-    DryRun,
-}
-
-impl ActionOutcome {
-    /// The word in logs and tables.
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::LeftAlone => "left_alone",
-            Self::CouldNotAsk => "could_not_ask",
-            Self::Failed => "failed",
-            Self::DryRun => "dry_run",
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_sweeper_can_be_asked_for_by_its_name() {
-        assert_eq!(all().map(|sweeper| sweeper.name()), NAMES);
+        assert_eq!(all().map(Sweeper::name).collect::<Vec<_>>(), NAMES);
+    }
+
+    #[test]
+    fn every_sweeper_says_what_it_does_in_one_sentence() {
+        for name in NAMES {
+            let what = what_of(name).unwrap();
+            assert!(what.len() > 20 && what.len() < 160 && !what.contains(['\n', '.', '|']), "{name}: {what}");
+        }
+        assert_eq!(what_of("dust"), None);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::{collections::HashMap, time::Duration};
 use async_trait::async_trait;
 
 use super::{
-    ActionOutcome, Halt, Sweeper,
+    ActionOutcome, Deed, Halt, Sweeper,
     run::{Found, Run},
 };
 use crate::{
@@ -36,6 +36,10 @@ impl Sweeper for OrphanRooms {
         NAME
     }
 
+    fn what(&self) -> &'static str {
+        "rooms on LiveKit whose call has been over for a minute are closed"
+    }
+
     async fn sweep(&self, run: &mut Run) -> Result<(), Halt> {
         if !run.node.media.is_configured() {
             return Ok(());
@@ -49,7 +53,7 @@ impl Sweeper for OrphanRooms {
             .collect();
         for names in old.chunks(BATCH_ROOMS) {
             let fates = run.node.store.call_fates(names).await?;
-            run.act("close_room", "its call is over", prey(names, &fates, grace), close).await?;
+            run.act(Deed::CloseRoom, "its call is over", prey(names, &fates, grace), close).await?;
         }
         Ok(())
     }

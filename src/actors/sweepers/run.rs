@@ -7,7 +7,7 @@ use std::{future::Future, time::Duration};
 use futures_util::{StreamExt, stream};
 use uuid::Uuid;
 
-use super::{ActionOutcome, Halt, NodeHandle, hindrance};
+use super::{ActionOutcome, Deed, Halt, NodeHandle, hindrance};
 use crate::{
     actors::{Answer, Ask, Caller},
     domain::{CallId, Command, DeviceId, Prey, RecordingId, SessionId, UserId},
@@ -52,7 +52,7 @@ impl Run {
     /// `why`.
     pub async fn act<T, F>(
         &mut self,
-        what: &'static str,
+        what: Deed,
         why: &'static str,
         batch: Vec<(Found, T)>,
         act: impl Fn(NodeHandle, T) -> F,
@@ -86,29 +86,32 @@ impl Run {
         Ok(())
     }
 
-    fn note(&mut self, what: &str, why: &str, found: &Found, outcome: ActionOutcome) -> SweepAction {
+    /// Counts an action, and says it once in the log; what is returned says it in the store.
+    fn note(&mut self, what: Deed, why: &str, found: &Found, outcome: ActionOutcome) -> SweepAction {
         self.found += 1;
+        self.node.metrics.sweeps.on_action(self.sweeper, outcome);
         match outcome {
             ActionOutcome::Done => self.acted += 1,
             ActionOutcome::Failed => self.failed += 1,
             ActionOutcome::CouldNotAsk => (self.failed, self.unasked) = (self.failed + 1, self.unasked + 1),
             ActionOutcome::LeftAlone | ActionOutcome::DryRun => {}
         }
-        tracing::info!(
-            sweep = self.sweeper, call.id = %found.call, user.id = found.user.as_ref().map_or("", |user| user.as_str()),
-            recording.id = found.recording.as_ref().map_or("", |id| id.as_str()), what, why, age_secs = found.age.map(|age| age.as_secs()), outcome = outcome.as_str(),
-            dry_run = self.dry_run, node.id = %self.node.id, run.id = %self.id, "swept"
-        );
-        SweepAction {
+        let action = SweepAction {
             n: self.found,
             call: found.call.as_str().to_owned(),
             user: found.user.as_ref().map(|user| user.as_str().to_owned()),
-            what: what.to_owned(),
+            what: what.as_str().to_owned(),
             why: why.to_owned(),
             age: found.age,
             outcome: outcome.as_str().to_owned(),
             recording: found.recording.as_ref().map(|id| id.as_str().to_owned()),
-        }
+        };
+        tracing::info!(
+            sweep = self.sweeper, node.id = %self.node.id, run.id = %self.id, dry_run = self.dry_run,
+            call.id = action.call, user.id = action.user, recording.id = action.recording, what = action.what,
+            why = action.why, age_secs = action.age.map(|age| age.as_secs()), outcome = action.outcome, "swept"
+        );
+        action
     }
 }
 

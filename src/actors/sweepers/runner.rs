@@ -13,7 +13,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{Halt, Sweeper, all, hindrance, jittered, run::Run};
+use super::{Halt, RunOutcome, Sweeper, all, by, hindrance, jittered, run::Run};
 use crate::{
     actors::NodeHandle,
     clock,
@@ -29,23 +29,6 @@ const NOT_WORTH_RELEASING: Duration = Duration::from_secs(1);
 /// How often the row of runs that found nothing is written. Less often, and the last run shown is older; more often costs
 /// writes that say nothing.
 const FOLD_EVERY: Duration = Duration::from_secs(15);
-/// How long runs are kept, and nodes that died: since when an owner is gone is known only so long.
-const RUNS_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-const NODES_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
-/// For how long reports of quality are kept: long enough to ask why last week's calls were bad.
-const QUALITY_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// Statements in a row that forget some of these, or of answers. Fewer than come in in an hour, and they pile up; what is left over is
-/// for the next time, or for another node.
-const FORGET_ROUNDS: usize = 200;
-/// For how long the ids of webhooks are kept: well past the age at which one is refused as stale.
-const WEBHOOKS_KEPT: Duration = Duration::from_secs(60 * 60);
-/// For how long the first answers to commands with a key are kept, at least, as the protocol says; how many are forgotten
-/// by one statement.
-const KEYS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
-const KEYS_AT_ONCE: u32 = 1000;
-/// How often older ones are forgotten.
-const FORGET_EVERY: Duration = Duration::from_secs(60 * 60);
-
 /// Consecutive scheduled runs of this node that found nothing.
 struct Quiet {
     row: SweepRun,
@@ -90,8 +73,11 @@ pub(super) async fn run(node: NodeHandle, interval: Duration) {
         running: Cell::new(false),
         quiet: RefCell::default(),
     };
-    let seats: HashMap<&str, Rc<Seat>> = all().map(|sweeper| (sweeper.name(), Rc::new(seat(sweeper)))).into();
-    let (mut entered, mut forgotten_at) = (false, clock::monotonic());
+    for sweeper in all() {
+        node.metrics.sweeps.on_interval(sweeper.name(), sweeper.interval(interval));
+    }
+    let seats: HashMap<&str, Rc<Seat>> = all().map(|sweeper| (sweeper.name(), Rc::new(seat(sweeper)))).collect();
+    let mut entered = false;
     loop {
         let pause = match look(&node, &seats, &mut entered).await {
             Ok(pause) => pause.clamp(SHORTEST_PAUSE, LONGEST_PAUSE),
@@ -102,44 +88,6 @@ pub(super) async fn run(node: NodeHandle, interval: Duration) {
             }
         };
         tokio::time::sleep(pause).await;
-        if forgotten_at.elapsed() > FORGET_EVERY {
-            forgotten_at = clock::monotonic();
-            forget(&node).await;
-        }
-    }
-}
-
-/// Old runs, old reports of quality, old answers, and nodes that are long dead: a row for each start of each process.
-async fn forget(node: &NodeHandle) {
-    let store = &node.store;
-    forget_all(node, "old reports of quality not forgotten", || store.forget_quality(QUALITY_KEPT)).await;
-    forget_all(node, "old answers not forgotten", || store.forget_keyed(KEYS_KEPT, KEYS_AT_ONCE)).await;
-    if let Err(error) = store.trim_livekit_events(WEBHOOKS_KEPT).await {
-        tracing::debug!(node.id = %node.id, %error, "old webhooks not forgotten");
-    }
-    let forgotten = match node.store.forget_sweeps(RUNS_KEPT).await {
-        Ok(_) => node.store.forget_dead_nodes(NODES_KEPT).await.map(drop),
-        Err(error) => Err(error),
-    };
-    if let Err(error) = forgotten {
-        tracing::debug!(node.id = %node.id, %error, "old runs and nodes not forgotten");
-    }
-}
-
-/// Statement after statement, until nothing is left that is old.
-async fn forget_all<F>(node: &NodeHandle, failed: &str, forget: impl Fn() -> F)
-where
-    F: Future<Output = Result<usize, StoreError>>,
-{
-    for _ in 0..FORGET_ROUNDS {
-        match forget().await {
-            Ok(0) => break,
-            Ok(_) => {}
-            Err(error) => {
-                tracing::debug!(node.id = %node.id, %error, "{failed}");
-                break;
-            }
-        }
     }
 }
 
@@ -201,6 +149,7 @@ async fn perform(node: NodeHandle, busy: Busy, cause: Cause) {
     let quiet = run.found == 0 && swept.is_ok() && matches!(cause, Cause::Schedule);
     if quiet {
         tracing::debug!(sweep = sweeper.name(), node.id = %node.id, "sweep found nothing");
+        node.metrics.sweeps.on_run(sweeper.name(), RunOutcome::Done, 0, false, began.elapsed());
         fold(&node, seat, run, began).await;
     } else {
         finish(&node, seat, run, swept, &cause, began).await;
@@ -257,16 +206,20 @@ async fn begin(run: &Run, began: Instant) {
 /// A run that found something, was stopped, or was asked for: one line, one row.
 async fn finish(node: &NodeHandle, seat: &Seat, run: Run, swept: Result<(), Halt>, cause: &Cause, began: Instant) {
     let (outcome, note) = match swept {
-        Err(Halt::CouldNotAsk(why)) => ("could_not_ask", Some(why)),
-        Err(Halt::Failed(why)) => ("failed", Some(why)),
-        Ok(()) if run.failed == 0 => ("done", None),
-        Ok(()) if run.failed == run.unasked => ("could_not_ask", Some("owners of calls could not be asked".to_owned())),
-        Ok(()) => ("failed", None),
+        Err(Halt::CouldNotAsk(why)) => (RunOutcome::CouldNotAsk, Some(why)),
+        Err(Halt::Failed(why)) => (RunOutcome::Failed, Some(why)),
+        Ok(()) if run.failed == 0 => (RunOutcome::Done, None),
+        Ok(()) if run.failed == run.unasked => {
+            (RunOutcome::CouldNotAsk, Some("owners of calls could not be asked".into()))
+        }
+        Ok(()) => (RunOutcome::Failed, None),
     };
-    let by = if matches!(cause, Cause::Hand(_)) { "hand" } else { "schedule" };
+    node.metrics.sweeps.on_run(run.sweeper, outcome, run.found, run.dry_run, began.elapsed());
+    let outcome = Some(outcome.as_str().to_owned());
+    let row = SweepRun { outcome, note, ..row_of(&run, matches!(cause, Cause::Hand(_))) };
     tracing::info!(
-        sweep = run.sweeper, node.id = %node.id, run.id = %run.id, by, dry_run = run.dry_run, found = run.found,
-        acted = run.acted, failed = run.failed, outcome, note = note.as_deref().unwrap_or(""),
+        sweep = row.sweeper, node.id = row.node, run.id = %row.id, by = by(row.by_hand), dry_run = row.dry_run,
+        outcome = row.outcome, found = row.found, acted = row.acted, failed = row.failed, note = row.note,
         took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX), "sweep finished"
     );
     // What was quiet until now is written before what broke the quiet.
@@ -274,9 +227,6 @@ async fn finish(node: &NodeHandle, seat: &Seat, run: Run, swept: Result<(), Halt
     if let Some(quiet) = quiet {
         write_quiet(node, &quiet).await;
     }
-    let mut row = row_of(&run, by == "hand");
-    row.outcome = Some(outcome.to_owned());
-    row.note = note;
     if let Err(error) = node.store.record_run(&row, began.elapsed(), Duration::ZERO).await {
         tracing::warn!(sweep = run.sweeper, node.id = %node.id, run.id = %run.id, %error, "sweep not recorded");
     }
@@ -287,7 +237,12 @@ async fn fold(node: &NodeHandle, seat: &Seat, run: Run, began: Instant) {
     let due = {
         let mut quiet = seat.quiet.borrow_mut();
         let quiet = quiet.get_or_insert_with(|| {
-            let row = SweepRun { id: Uuid::now_v7(), runs: 0, outcome: Some("done".into()), ..row_of(&run, false) };
+            let row = SweepRun {
+                id: Uuid::now_v7(),
+                runs: 0,
+                outcome: Some(RunOutcome::Done.as_str().into()),
+                ..row_of(&run, false)
+            };
             Quiet { row, first: began, last: now, written: None }
         });
         quiet.row.runs += 1;

@@ -11,7 +11,7 @@
 use async_trait::async_trait;
 
 use super::{
-    BATCH, Halt, LOOK_MARGIN, Sweeper,
+    BATCH, Deed, Halt, LOOK_MARGIN, Sweeper,
     run::{Found, Run, ask_owner},
 };
 use crate::domain::Prey;
@@ -24,6 +24,10 @@ pub(super) struct StaleConnecting;
 impl Sweeper for StaleConnecting {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn what(&self) -> &'static str {
+        "participants who still connect after the connect timeout are settled by their call's owner"
     }
 
     async fn sweep(&self, run: &mut Run) -> Result<(), Halt> {
@@ -40,7 +44,7 @@ impl Sweeper for StaleConnecting {
                 )
             });
             let act = |node, call| ask_owner(node, call, Prey::StaleConnecting);
-            run.act("end_connecting", "the wait for media has passed its deadline", batch.collect(), act).await?;
+            run.act(Deed::EndConnecting, "the wait for media has passed its deadline", batch.collect(), act).await?;
         }
     }
 }

@@ -10,7 +10,7 @@
 use async_trait::async_trait;
 
 use super::{
-    BATCH, Halt, LOOK_MARGIN, Sweeper,
+    BATCH, Deed, Halt, LOOK_MARGIN, Sweeper,
     run::{Found, Run, ask_owner},
 };
 use crate::domain::Prey;
@@ -23,6 +23,10 @@ pub(super) struct StaleRinging;
 impl Sweeper for StaleRinging {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn what(&self) -> &'static str {
+        "calls that still ring after the ring's deadline are ended as missed by their owner"
     }
 
     async fn sweep(&self, run: &mut Run) -> Result<(), Halt> {
@@ -38,7 +42,7 @@ impl Sweeper for StaleRinging {
                 )
             });
             let act = |node, call| ask_owner(node, call, Prey::StaleRinging);
-            run.act("end_ring", "the ring's deadline has passed", batch.collect(), act).await?;
+            run.act(Deed::EndRing, "the ring's deadline has passed", batch.collect(), act).await?;
         }
     }
 }

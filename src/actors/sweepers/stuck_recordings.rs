@@ -12,7 +12,7 @@
 use async_trait::async_trait;
 
 use super::{
-    ActionOutcome, BATCH, Halt, LOOK_MARGIN, Sweeper,
+    ActionOutcome, BATCH, Deed, Halt, LOOK_MARGIN, Sweeper,
     run::{Found, Run},
 };
 use crate::{
@@ -43,6 +43,10 @@ enum Mend {
 impl Sweeper for StuckRecordings {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn what(&self) -> &'static str {
+        "recordings that should have begun, stopped or become ready are asked about and taken further"
     }
 
     async fn sweep(&self, run: &mut Run) -> Result<(), Halt> {
@@ -78,23 +82,25 @@ fn found(recording: &Recording, now: Timestamp) -> Found {
 }
 
 /// What differs, if anything does; nothing is changed by looking.
-async fn look(node: &NodeHandle, unsettled: &Unsettled) -> Result<Option<(&'static str, &'static str, Mend)>, Refusal> {
+async fn look(node: &NodeHandle, unsettled: &Unsettled) -> Result<Option<(Deed, &'static str, Mend)>, Refusal> {
     let (recording, now) = (&unsettled.recording, clock::now());
     if touched(recording) + LOOK_MARGIN > now {
         return Ok(None);
     }
     let fact = match recording.next(now, recordings::stands(unsettled)) {
         Step::Wait => None,
-        Step::Begin { settle: false } => return Ok(Some(("begin", "nobody has asked LiveKit for it", Mend::Drive))),
-        Step::Begin { settle: true } | Step::Settle => {
-            return Ok(Some(("settle", "what came of an attempt is not known", Mend::Drive)));
+        Step::Begin { settle: false } => {
+            return Ok(Some((Deed::Begin, "nobody has asked LiveKit for it", Mend::Drive)));
         }
-        Step::Stop => return Ok(Some(("stop", "it is not to run any more", Mend::Drive))),
-        Step::GiveUp(why) => return Ok(Some(("fail", why, Mend::Drive))),
+        Step::Begin { settle: true } | Step::Settle => {
+            return Ok(Some((Deed::Settle, "what came of an attempt is not known", Mend::Drive)));
+        }
+        Step::Stop => return Ok(Some((Deed::Stop, "it is not to run any more", Mend::Drive))),
+        Step::GiveUp(why) => return Ok(Some((Deed::Fail, why, Mend::Drive))),
         Step::Ask => {
             let asked = recordings::ask(node, recording).await?;
             if !asked.to_stop.is_empty() {
-                return Ok(Some(("stop", "an egress runs that is not to", Mend::Stop(asked.to_stop))));
+                return Ok(Some((Deed::Stop, "an egress runs that is not to", Mend::Stop(asked.to_stop))));
             }
             Some(asked.fact)
         }
@@ -106,12 +112,14 @@ async fn look(node: &NodeHandle, unsettled: &Unsettled) -> Result<Option<(&'stat
     let after = fact.as_ref().and_then(|fact| recording.learn(now, fact));
     Ok(match (fact, after) {
         (Some(fact @ Fact::NoEgress), Some(after)) if after.status == RecordingStatus::Failed => {
-            Some(("fail", "LiveKit knows no egress of it", Mend::Note(fact)))
+            Some((Deed::Fail, "LiveKit knows no egress of it", Mend::Note(fact)))
         }
-        (Some(fact @ Fact::File(None)), Some(_)) => Some(("fail", "its file has not come in time", Mend::Note(fact))),
-        (Some(fact @ Fact::File(Some(_))), Some(_)) => Some(("ready", "its file is there", Mend::Note(fact))),
-        (Some(fact), Some(_)) => Some(("note", "LiveKit says more than was known", Mend::Note(fact))),
-        _ if !recording.told => Some(("tell", "its call has not been told", Mend::Tell)),
+        (Some(fact @ Fact::File(None)), Some(_)) => {
+            Some((Deed::Fail, "its file has not come in time", Mend::Note(fact)))
+        }
+        (Some(fact @ Fact::File(Some(_))), Some(_)) => Some((Deed::Ready, "its file is there", Mend::Note(fact))),
+        (Some(fact), Some(_)) => Some((Deed::Note, "LiveKit says more than was known", Mend::Note(fact))),
+        _ if !recording.told => Some((Deed::Tell, "its call has not been told", Mend::Tell)),
         _ => None,
     })
 }

@@ -15,6 +15,7 @@ use crate::{
         Answer, Ask, Node, NodeHandle,
         messages::{Attached, Resume, Standing},
     },
+    clock,
     domain::{CallId, SessionId, UserId},
     wire::{ErrorCode, Frame, Refusal},
 };
@@ -101,6 +102,7 @@ impl Handler<Join> for UserActor {
             session: session.clone(),
             device,
             outbox,
+            since: clock::now(),
             holding: Some(Vec::new()),
             late: HashMap::new(),
         });

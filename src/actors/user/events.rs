@@ -10,6 +10,7 @@ use crate::{
         Answer, Ask, Caller, CloseCause, Node,
         messages::{Delivery, Missed, Resume, Standing},
     },
+    clock,
     domain::{CallId, DeviceId, NodeId, UserId, busy::is_busy},
     wire::{
         ErrorCode, Frame,
@@ -51,8 +52,10 @@ impl UserActor {
         let tracked = match self.calls.entry(delivery.call.clone()) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
-                // A call not heard of before: either it begins with this, or what came before was for others.
-                let seq = delivery.items.first().map_or(0, |item| item.prev);
+                // A call not heard of before. Who is rung was told so first: if it does not begin with this, the ring was
+                // lost, and is looked for. For others, what came before may have been told to another node.
+                let begins = delivery.items.first().map_or(0, |item| item.prev);
+                let seq = if delivery.standing == Standing::Rung { 0 } else { begins };
                 entry.insert(Tracked {
                     epoch: delivery.epoch,
                     // Signals of earlier epochs may come first: the call may have been handed over.
@@ -206,7 +209,8 @@ impl UserActor {
             }
             self.tell_busy(call.clone());
         }
-        self.hand_on(&Delivery { call: call.clone(), epoch, owner, items, standing, unlinked: false }, seq);
+        let at = clock::monotonic();
+        self.hand_on(&Delivery { call: call.clone(), epoch, owner, items, standing, unlinked: false, at }, seq);
         for delivery in waiting {
             self.on_delivery(delivery, ctx);
         }
@@ -241,6 +245,7 @@ impl Handler<Deliver> for UserActor {
 
     fn handle(&mut self, Deliver(delivery): Deliver, ctx: &mut Self::Context) {
         self.on_delivery(delivery.clone(), ctx);
+        self.node.metrics.on_delivered(delivery.owner == self.node.id, delivery.at.elapsed());
         if let (true, Standing::Engaged { device }) = (delivery.unlinked, &delivery.standing) {
             self.tell_where(&delivery.call, device);
         }

@@ -7,6 +7,7 @@
 mod attach;
 mod cut_off;
 mod events;
+mod operator;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -17,7 +18,10 @@ use std::{
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler};
 use tokio::sync::oneshot;
 
-pub use self::cut_off::StillHere;
+pub use self::{
+    cut_off::StillHere,
+    operator::{ListSessions, SendAway},
+};
 use super::{
     Ask, Caller, NodeHandle, Outbox,
     degraded::Dependency,
@@ -25,7 +29,7 @@ use super::{
     outbox::CloseCause,
 };
 use crate::{
-    domain::{CallId, Command, DeviceId, NodeId, SessionId, UserId},
+    domain::{CallId, Command, DeviceId, NodeId, SessionId, Timestamp, UserId},
     wire::{Frame, Refusal},
 };
 
@@ -133,6 +137,8 @@ struct Member {
     session: SessionId,
     device: DeviceId,
     outbox: Arc<dyn Outbox>,
+    /// When it was attached, or attached anew.
+    since: Timestamp,
     /// While the session is being attached: what happened meanwhile.
     holding: Option<Vec<Held>>,
     /// The same for single calls, whose owners could not be asked when the session was attached.

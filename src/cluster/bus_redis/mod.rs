@@ -35,7 +35,7 @@ use self::{
     registry::{Registry, Subscribing},
 };
 use super::{
-    bus::{Bus, BusError, BusFault, BusHealth, BusLimits, BusStats, GuardedInbox, Inbox},
+    bus::{Backlog, Bus, BusError, BusFault, BusHealth, BusLimits, BusStats, GuardedInbox, Inbox},
     frame::FrameHeader,
     outbox::{Outbox, outbox},
 };
@@ -314,6 +314,10 @@ impl Bus for RedisBus {
 
     fn stats(&self) -> &BusStats {
         &self.shared.stats
+    }
+
+    fn backlog(&self) -> Backlog {
+        self.outbox.backlog()
     }
 
     async fn shutdown(&self) {

@@ -239,6 +239,7 @@ fn by_user(
         | Command::ConnectionLost { .. }
         | Command::ConnectionBack { .. }
         | Command::Remove { .. }
+        | Command::EndByOperator
         | Command::RecordingChanged { .. }
         | Command::RoomJoined { .. }
         | Command::RoomLeft { .. }
@@ -295,6 +296,7 @@ fn by_system(call: &Call, now: Timestamp, rules: &Rules, command: &Command) -> D
             if here { back(call, now, rules, user, device)? } else { vec![] }
         }
         Command::Remove { users } => removed(call, users),
+        Command::EndByOperator => vec![put_an_end(call)],
         Command::RecordingChanged { recording, status, reason } => {
             recording::changed(call, recording, *status, reason.as_ref())
         }
@@ -315,10 +317,15 @@ fn removed(call: &Call, users: &[UserId]) -> Vec<Event> {
     let leavers: Vec<&Participant> = call.participants.iter().filter(concerned).collect();
     if !leavers.is_empty() && call.engaged().all(|p| users.contains(&p.user)) {
         // Nobody stays who would have to be told of each: to all of them it is the end of the call.
-        let status = if call.started_at.is_some() { CallStatus::Ended } else { CallStatus::Cancelled };
-        return vec![Event::Ended { status, reason, by: None }];
+        return vec![put_an_end(call)];
     }
     leavers.into_iter().map(|p| Event::Left { user: p.user.clone(), reason }).collect()
+}
+
+/// The end of a call that was put to it from outside: to its people, as if they had been put out.
+fn put_an_end(call: &Call) -> Event {
+    let status = if call.started_at.is_some() { CallStatus::Ended } else { CallStatus::Cancelled };
+    Event::Ended { status, reason: EndReason::Kicked, by: None }
 }
 
 /// A device that is in the call and says so again; if it had been away, it is back.

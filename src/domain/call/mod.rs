@@ -40,6 +40,9 @@ macro_rules! wire_names {
         pub enum $name { $($(#[$note])* #[serde(rename = $text)] $variant),* }
 
         impl $name {
+            /// All of them, in the order of their values.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
             /// The name on the wire and in the database.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text),* }

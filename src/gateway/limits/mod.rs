@@ -19,7 +19,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use prometheus_client::metrics::{counter::Counter, family::Family};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
@@ -36,15 +35,13 @@ use super::address::ClientAddress;
 use crate::{
     clock,
     domain::UserId,
+    metrics::Tally,
     secret::Secret,
     wire::{ErrorCode, Refusal},
 };
 
 /// How often what is paid off is forgotten. Less often is memory; more often is work for nothing.
 const FORGET_EVERY: Duration = Duration::from_secs(10);
-
-/// Refusals by kind, for `/metrics`.
-pub type Refused = Family<[(&'static str, &'static str); 1], Counter>;
 
 /// The limits of one node.
 pub struct Limits {
@@ -54,7 +51,8 @@ pub struct Limits {
     /// To Redis; `None`: this node is alone.
     charges: Option<mpsc::Sender<Charge>>,
     began: Instant,
-    refused: Refused,
+    /// Refusals by kind, for `/metrics`.
+    refused: Tally<{ Kind::COUNT }>,
 }
 
 /// Where the counting of a cluster is.
@@ -73,11 +71,8 @@ impl Limits {
             Some((shared, (charges, out))) => (Some(charges), Some((shared, out))),
             None => (None, None),
         };
-        let refused = Refused::default();
-        for kind in Kind::all() {
-            drop(refused.get_or_create(&[("kind", kind.as_str())]));
-        }
-        let limits = Arc::new(Self { rules, cells: Cells::default(), charges, began: clock::monotonic(), refused });
+        let (cells, began, refused) = (Cells::default(), clock::monotonic(), Tally::default());
+        let limits = Arc::new(Self { rules, cells, charges, began, refused });
         if limits.rules.is_some() {
             tokio::task::spawn_local(forget(limits.clone()));
         }
@@ -154,12 +149,12 @@ impl Limits {
 
     /// Something was refused, or a session closed, by this kind of limit.
     pub fn on_refused(&self, kind: Kind) {
-        self.refused.get_or_create(&[("kind", kind.as_str())]).inc();
+        self.refused.inc(kind as usize);
     }
 
     /// How often each kind was refused.
-    pub fn refused(&self) -> &Refused {
-        &self.refused
+    pub fn refused(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Kind::all().map(Kind::as_str).zip(self.refused.read())
     }
 
     fn admit(&self, rules: &Rules, kind: Kind, scope: Scope, whom: &[u8]) -> Result<(), Refusal> {

@@ -6,7 +6,7 @@ fn limits(rules: &str) -> Limits {
         cells: Cells::default(),
         charges: None,
         began: clock::monotonic(),
-        refused: Refused::default(),
+        refused: Tally::default(),
     }
 }
 

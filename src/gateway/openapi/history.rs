@@ -68,16 +68,16 @@ pub fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     let reply = schemas.sent::<Timeline<'static>>();
     let path = "/api/v1/calls/{callId}/timeline";
     let timeline = of_call(Operation::new("get", path, "getTimeline", TAG, "Look at what happened to a call"), schemas)
-        .says("For participants, also former ones. Never in it: offers, answers, metadata.")
-        .by(Asker::User)
+        .says("For participants, also former ones, administrators and the application. Never in it: offers, answers, metadata.")
+        .by(Asker::UserOrService)
         .query("after", "From behind this `seq`.", number(0, i64::MAX as u64))
         .query("limit", "How many; 500 without.", number(1, 500))
         .answers(200, "A page of the timeline.", reply);
     let reply = schemas.sent::<Quality<'static>>();
     let path = "/api/v1/calls/{callId}/quality";
     let quality = of_call(Operation::new("get", path, "getQuality", TAG, "Look at the quality of a call"), schemas)
-        .says("What its participants have reported, for them. Reports are kept for 7 days.")
-        .by(Asker::User)
+        .says("What its participants have reported, for them, administrators and the application. Reports are kept for 7 days.")
+        .by(Asker::UserOrService)
         .answers(200, "The reports, summed up.", reply);
     vec![list, active, stats, timeline, quality]
 }

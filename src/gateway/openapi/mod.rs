@@ -5,6 +5,7 @@
 //! it, and a test sees to it that it is what the routes do.
 
 mod calls;
+mod console;
 mod history;
 mod node;
 pub mod operation;
@@ -37,6 +38,7 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     all.extend(history::operations(schemas));
     all.extend(recordings::operations(schemas));
     all.extend(service::operations(schemas));
+    all.extend(console::operations(schemas));
     all.extend(webhooks::operations(schemas));
     all.extend(node::operations(schemas));
     all
@@ -69,6 +71,7 @@ pub fn document() -> Value {
             {"name": "service keys", "description": "The keys of backends."},
             {"name": "webhooks", "description": "Where the application is told of what happens, and what could not be told."},
             {"name": "audit", "description": "Who did what."},
+            {"name": "operator", "description": "Nodes, open calls, users and sweeps; with a service key, or as an administrator."},
             {"name": "node", "description": "The node itself."},
         ],
         "paths": paths,

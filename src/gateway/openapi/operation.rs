@@ -20,6 +20,8 @@ pub enum Asker {
     User,
     /// The application, with a service key.
     Service,
+    /// A user, with their token, or the application.
+    UserOrService,
     /// The application, or a user who is an administrator.
     ServiceOrAdmin,
 }
@@ -63,7 +65,7 @@ impl Operation {
             self.refuses.push(ErrorCode::Unauthenticated);
         }
         match asker {
-            Asker::User => self.refuses.push(ErrorCode::TokenExpired),
+            Asker::User | Asker::UserOrService => self.refuses.push(ErrorCode::TokenExpired),
             Asker::ServiceOrAdmin => self.refuses.extend([ErrorCode::TokenExpired, ErrorCode::Forbidden]),
             Asker::Service | Asker::Anybody => {}
         }
@@ -172,6 +174,7 @@ impl Operation {
             Asker::Anybody => json!([]),
             Asker::User => json!([{"userToken": []}]),
             Asker::Service => json!([{"serviceKey": []}]),
+            Asker::UserOrService => json!([{"userToken": []}, {"serviceKey": []}]),
             Asker::ServiceOrAdmin => json!([{"serviceKey": []}, {"userToken": []}]),
         };
         fields.insert("security".to_owned(), security);

@@ -35,11 +35,14 @@ struct Entry {
     at: Timestamp,
     /// Who did it.
     actor: Who,
-    /// What was done: `group.put`, `group.delete`, `member.put`, `member.remove`, `service_key.create`, `service_key.revoke`, `webhook.create`, `webhook.update`, `webhook.delete`, `webhook.rotate_secret`, `webhook.test`, `delivery.replay`, `dead_letter.delete`. More may come.
+    /// What was done: `group.put`, `group.delete`, `member.put`, `member.remove`, `service_key.create`, `service_key.revoke`, `call.end`,
+    /// `user.disconnect`, `node.drain`, `sweep.request`, `webhook.create`, `webhook.update`, `webhook.delete`,
+    /// `webhook.rotate_secret`, `webhook.test`, `delivery.replay`, `dead_letter.delete`. More may come.
     action: String,
     /// What it was done to.
     target: Target,
-    /// What came of it: `created`, `updated`, `removed`, `revoked`, `already_revoked`, `conflict`, `not_found`. More may come.
+    /// What came of it: `created`, `updated`, `removed`, `revoked`, `already_revoked`, `conflict`, `not_found`;
+    /// `asked` of what is on record before it is done, and again when it is known what came of it. More may come.
     outcome: String,
     /// The `X-Request-Id` of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -47,6 +50,9 @@ struct Entry {
     /// The node that did it.
     #[serde(skip_serializing_if = "Option::is_none")]
     node_id: Option<String>,
+    /// What the actor said of it, or what there is to say of its outcome.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
 }
 
 /// Who did something.
@@ -67,9 +73,9 @@ struct Who {
 #[schema(as = AuditTarget)]
 #[serde(rename_all = "camelCase")]
 struct Target {
-    /// `group` or `service_key`.
+    /// `group`, `service_key`, `call`, `user`, `node` or `sweeper`. More may come.
     kind: String,
-    /// Of the group or key.
+    /// Of what it was done to.
     id: String,
     /// The member it was about.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,6 +93,7 @@ impl From<AuditEntry> for Entry {
             outcome: entry.outcome,
             request_id: entry.request_id,
             node_id: entry.node,
+            note: entry.note,
         }
     }
 }

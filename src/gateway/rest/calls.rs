@@ -20,6 +20,7 @@ use crate::{
         Gateway,
         address::ClientAddress,
         auth::{Claims, bearer},
+        counts::Begun,
         dispatch::{self, Pending},
         limits::Kind,
         protocol::{IdempotencyKey, MAX_FRAME_BYTES, Request, SignalData, Spec, by_action, by_event, key_for},
@@ -50,6 +51,7 @@ pub(super) async fn reader(request: &HttpRequest, gateway: &Gateway) -> Result<C
 
 /// A command as it stands in a request.
 pub(super) struct Sent {
+    begun: Begun,
     request: Request,
     caller: Caller,
     /// As the user's token has it.
@@ -71,6 +73,19 @@ pub(super) async fn read(
     call: Option<&str>,
     body: &[u8],
 ) -> Result<Sent, Refusal> {
+    let begun = gateway.counts.begin(spec.event, clock::monotonic());
+    let sent = read_begun(http, gateway, spec, call, body, begun).await;
+    sent.inspect_err(|refusal| gateway.counts.refuse(Some(spec.event), refusal.code))
+}
+
+async fn read_begun(
+    http: &HttpRequest,
+    gateway: &Gateway,
+    spec: &Spec,
+    call: Option<&str>,
+    body: &[u8],
+    begun: Begun,
+) -> Result<Sent, Refusal> {
     let Claims { user, name, .. } = claims(http, gateway).await?;
     let kind = Kind::of_request(spec.event, http.method().is_safe());
     gateway.limits.by_user(kind, &user, ClientAddress::of(http))?;
@@ -89,7 +104,7 @@ pub(super) async fn read(
         Ok(data)
     })?;
     let caller = Caller { user, device, session: None, node: gateway.node.id.clone() };
-    Ok(Sent { request, caller, name, key })
+    Ok(Sent { begun, request, caller, name, key })
 }
 
 fn wrong(error: &serde_json::Error) -> Refusal {
@@ -115,11 +130,19 @@ fn ok(data: &Frame) -> HttpResponse {
         .body(data.text().to_owned())
 }
 
-/// Carries out any command but a signal.
-pub(super) async fn carry_out(gateway: &Gateway, sent: Sent) -> Result<HttpResponse, Refusal> {
+/// The reply to any command but a signal; of a start with the id that was asked for.
+async fn ask(gateway: &Gateway, sent: Sent) -> Result<(Option<CallId>, Frame), Refusal> {
     let pending = dispatch::send(gateway, sent.request, sent.caller, sent.name.as_deref(), sent.key)?;
     let begun = if let Pending::Begun { call, .. } = &pending { Some(call.clone()) } else { None };
-    let data = pending.reply(gateway).await?;
+    Ok((begun, pending.reply(gateway).await?))
+}
+
+/// Carries out any command but a signal.
+pub(super) async fn carry_out(gateway: &Gateway, sent: Sent) -> Result<HttpResponse, Refusal> {
+    let counted = sent.begun;
+    let outcome = ask(gateway, sent).await;
+    gateway.counts.end(counted, &outcome);
+    let (begun, data) = outcome?;
     let mut response = ok(&if begun.is_some() { with_listen(&data) } else { data.clone() });
     if let Some(call) = begun.filter(|call| is_about(&data, call))
         && let Ok(location) = header::HeaderValue::from_str(&format!("/api/v1/calls/{call}"))
@@ -221,7 +244,10 @@ async fn participants(
         call: Call,
     }
     let sent = read(&http, &gateway, by_event("call:get")?, Some(&path), b"").await?;
-    let data = dispatch::send(&gateway, sent.request, sent.caller, None, None)?.reply(&gateway).await?;
+    let counted = sent.begun;
+    let outcome = ask(&gateway, sent).await;
+    gateway.counts.end(counted, &outcome);
+    let (_, data) = outcome?;
     let unreadable = |_| Refusal::new(ErrorCode::Internal, "the call cannot be read");
     let Reply { call } = serde_json::from_str(data.text()).map_err(unreadable)?;
     Ok(ok(&Frame::from(format!("{{\"participants\":{}}}", call.participants))))

@@ -12,6 +12,7 @@ use super::{
     cursor,
     params::Params,
     privileged::{self, Read},
+    service,
 };
 use crate::{
     clock,
@@ -19,8 +20,10 @@ use crate::{
         CallId, CallMode, CallStatus, CallType, DeviceId, EndReason, GroupId, ParticipantStatus, Rejection, Role,
         Timestamp, UserId,
     },
-    gateway::{Gateway, auth::Claims},
-    store::{Direction, HistoryEntry, HistoryOf, HistoryPage, HistoryParticipant, HistoryQuery, TimelineEvent, Viewer},
+    gateway::Gateway,
+    store::{
+        Actor, Direction, HistoryEntry, HistoryOf, HistoryPage, HistoryParticipant, HistoryQuery, TimelineEvent, Viewer,
+    },
     wire::Refusal,
 };
 
@@ -255,20 +258,24 @@ pub(super) struct Readable {
     /// As whom it is read.
     pub viewer: Viewer,
     /// Who may read it only because they may read everything, and whether there is such a call is not known.
-    pub admin: Option<Claims>,
+    pub admin: Option<Actor>,
 }
 
-/// For who had a part in the call, and for administrators.
+/// For who had a part in the call, for administrators, and for service keys.
 pub(super) async fn readable(http: &HttpRequest, call: &str, gateway: &Gateway) -> Result<Readable, Refusal> {
+    let id = || CallId::new(call).map_err(|error| Refusal::invalid(error.to_string()));
+    if let Some(actor) = service::shown_key(http, gateway).await? {
+        return Ok(Readable { call: id()?, viewer: Viewer::Admin, admin: Some(actor) });
+    }
     let claims = reader(http, gateway).await?;
-    let call = CallId::new(call).map_err(|error| Refusal::invalid(error.to_string()))?;
+    let call = id()?;
     if gateway.node.store.may_look_back(&call, &claims.user).await? {
         return Ok(Readable { call, viewer: Viewer::User(claims.user), admin: None });
     }
     if !claims.admin {
         return Err(Rejection::NotFound.into());
     }
-    Ok(Readable { call, viewer: Viewer::Admin, admin: Some(claims) })
+    Ok(Readable { call, viewer: Viewer::Admin, admin: Some(privileged::as_actor(claims)) })
 }
 
 /// An event of a timeline.
@@ -359,7 +366,7 @@ async fn timeline(
         if events.is_empty() && after == 0 {
             return Err(Rejection::NotFound.into());
         }
-        privileged::by_admin(&http, &gateway, admin, Read::Timeline, call.as_str()).await?;
+        privileged::by_actor(&http, &gateway, &admin, Read::Timeline, call.as_str()).await?;
     }
     let more = events.len() > limit;
     events.truncate(limit);

@@ -1,4 +1,5 @@
-//! `/metrics`: how this node does, in the text format of OpenMetrics, as Prometheus reads it.
+//! `/metrics`: how this node does, in the text format of OpenMetrics, as Prometheus reads it. docs/metrics.md has a row
+//! for each of them.
 //!
 //! Needs no token, and so shows no id of a user or a call; its labels are words from short lists. Asks nobody: what is
 //! shown is known already, so it answers whatever is lost.
@@ -6,109 +7,132 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use actix_web::{HttpResponse, web};
-use prometheus_client::{
-    encoding::text::encode,
-    metrics::{
-        counter::{ConstCounter, Counter},
-        family::Family,
-        gauge::{ConstGauge, Gauge},
-    },
-    registry::Registry,
-};
 
 use crate::{
-    actors::{Node, degraded::Dependency},
+    actors::{Node, degraded::Dependency, directory::MAX_SIGNALS_WAITING},
+    build_info,
     cluster::bus::BusStats,
-    gateway::Gateway,
+    gateway::{Gateway, socket::BUDGET_BYTES},
+    metrics::{self, Label, Page, count},
 };
 
 /// The media type of the format.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// One label; its values are known when this is compiled.
-type Label = [(&'static str, &'static str); 1];
-
 /// The metrics of this moment.
 pub async fn metrics(gateway: web::Data<Gateway>) -> HttpResponse {
-    let mut text = String::with_capacity(8 * 1024);
-    match encode(&mut text, &registry(&gateway)) {
-        Ok(()) => HttpResponse::Ok().content_type(OPEN_METRICS).body(text),
+    match page(&gateway).text() {
+        Ok(text) => HttpResponse::Ok().content_type(OPEN_METRICS).body(text),
         Err(_) => HttpResponse::InternalServerError().finish(),
     }
 }
 
-fn registry(gateway: &Gateway) -> Registry {
+fn page(gateway: &Gateway) -> Page {
     let node = &gateway.node;
-    let mut registry = Registry::with_prefix("carillon");
-    node.metrics.register(&mut registry);
-    node.media.register(&mut registry);
-    gateway.webhooks.counts().register(&mut registry);
-    registry.register("rate_limited", "Refusals by a rate limit", gateway.limits.refused().clone());
-    degraded(node, &mut registry);
-    of_store(node, &mut registry);
-    let bus = registry.sub_registry_with_prefix("bus");
-    gauge(bus, "up", "Whether other nodes can be reached over the bus", u64::from(node.bus_health().is_up()));
-    if let Some(stats) = node.bus().map(|joined| joined.stats()) {
-        of_bus(stats, bus);
+    let mut page = Page::default();
+    let build = [("version", build_info::VERSION), ("commit", build_info::COMMIT.unwrap_or("unknown"))];
+    page.gauges("build_info", "Which build this is: always 1", vec![(build, 1.0)]);
+    of_node(gateway, &mut page);
+    of_calls(node, &mut page);
+    gateway.counts.write(&mut page, &node.metrics.signals);
+    node.metrics.write(&mut page);
+    gateway.webhooks.counts().write(&mut page);
+    let refused = gateway.limits.refused().map(|(kind, n)| ([("kind", kind)], n)).collect();
+    page.counters("rate_limited", "Refusals by a rate limit", refused);
+    degraded(node, &mut page);
+    node.store.write_counts(&mut page);
+    if let Some(bus) = node.bus() {
+        of_bus(bus.stats(), &mut page);
     }
-    let draining = node.draining.load(Ordering::Acquire);
-    gauge(&mut registry, "draining", "Whether the node is leaving", u64::from(draining));
-    gauge(&mut registry, "sockets", "Open WebSockets, also before their hello", count(gateway.sockets.len()));
-    gauge(&mut registry, "sessions", "Sessions of users", count(node.directory.session_count()));
-    gauge(&mut registry, "calls_owned", "Calls that this node owns", count(node.directory.call_count()));
-    registry
+    node.media.write_counts(&mut page);
+    queues(gateway, &mut page);
+    metrics::write_process(&mut page);
+    page
 }
 
-fn degraded(node: &Node, registry: &mut Registry) {
-    let now = Family::<Label, Gauge>::default();
-    let entered = Family::<Label, Counter>::default();
-    for dependency in Dependency::ALL {
-        let label = [("dependency", dependency.as_str())];
-        now.get_or_create(&label).set(node.degraded.is_without(dependency).into());
-        entered.get_or_create(&label).inc_by(node.degraded.times_entered(dependency));
-    }
-    registry.register("degraded", "Whether the node does without a dependency", now);
-    registry.register("degraded_entered", "Times that the node had to do without a dependency", entered);
-}
-
-fn of_store(node: &Node, registry: &mut Registry) {
-    let away = node.degraded.is_without(Dependency::Database) || !node.store.health().is_up();
-    let stats = node.store.writer_stats();
-    gauge(registry, "database_up", "Whether the database answers, as last seen", u64::from(!away));
-    counter(registry, "commits", "Commits that are durable", stats.commits);
-    counter(
-        registry,
-        "commit_transactions",
-        "Transactions that commits took, failed ones included",
-        stats.transactions,
+fn of_node(gateway: &Gateway, page: &mut Page) {
+    let node = &gateway.node;
+    let database = database_up(node);
+    let ready = database && !node.is_draining() && node.arbiter().is_some();
+    page.gauge("ready", "Whether the node takes new clients, as far as is known without asking", ready.into());
+    page.gauge("draining", "Whether the node is leaving", node.is_draining().into());
+    page.gauge("lease_held", "Whether the node may own calls: it renews its lease", node.membership.may_own().into());
+    page.counter("leases_lost", "Times that the lease ran out before it was renewed", node.membership.times_lost());
+    page.gauge(
+        "nodes_live",
+        "Nodes of the cluster that live, as this one sees it",
+        count(node.membership.live().len()),
     );
-    gauge(registry, "commits_waiting", "Commits that wait to be written", count(stats.waiting));
+    page.gauge("sockets", "Open WebSockets, also before their hello", count(gateway.sockets.len()));
+    page.gauge("sessions", "Sessions of users", count(node.directory.session_count()));
+    page.gauge("database_up", "Whether the database answers, as last seen", database.into());
+    page.gauge("bus_up", "Whether other nodes can be reached over the bus", node.bus_health().is_up().into());
+    let livekit = node.media.is_configured();
+    page.gauge("livekit_configured", "Whether there is a media server", livekit.into());
 }
 
-fn of_bus(stats: &BusStats, registry: &mut Registry) {
-    let counters: [(&str, &str, &AtomicU64); 8] = [
-        ("published", "Messages sent", &stats.published),
-        ("received", "Messages received", &stats.received),
-        ("lost", "Messages taken, then lost with a connection or refused", &stats.lost),
-        ("malformed", "Frames that could not be read to their end", &stats.dropped_malformed),
-        ("unknown_version", "Frames of a version that this node does not know", &stats.dropped_unknown_version),
-        ("overloads", "Messages refused because too many waited", &stats.dropped_overload),
-        ("reconnects", "Times that everything was subscribed again", &stats.reconnects),
-        ("batches", "Writes to the bus, of one or more messages each", &stats.batches),
+fn database_up(node: &Node) -> bool {
+    !node.degraded.is_without(Dependency::Database) && node.store.health().is_up()
+}
+
+fn of_calls(node: &Node, page: &mut Page) {
+    page.gauge("calls_owned", "Calls that this node owns", count(node.directory.call_count()));
+    #[expect(clippy::cast_precision_loss, reason = "a node has fewer calls than that")]
+    let row = |(status, n): (crate::domain::CallStatus, u64)| ([("status", status.as_str())], n as f64);
+    let calls = node.directory.calls_by_status().map(row).collect();
+    page.gauges("calls", "Calls that this node owns, by status; ended ones are kept for some seconds", calls);
+}
+
+fn degraded(node: &Node, page: &mut Page) {
+    let label = |dependency: Dependency| [("dependency", dependency.as_str())];
+    let now = Dependency::ALL.map(|lost| (label(lost), f64::from(u8::from(node.degraded.is_without(lost)))));
+    page.gauges("degraded", "Whether the node does without a dependency", now.to_vec());
+    let entered = Dependency::ALL.map(|lost| (label(lost), node.degraded.times_entered(lost)));
+    page.counters("degraded_entered", "Times that the node had to do without a dependency", entered.to_vec());
+}
+
+fn of_bus(stats: &BusStats, page: &mut Page) {
+    let counters: [(&str, &str, &AtomicU64); 10] = [
+        ("bus_published", "Messages sent", &stats.published),
+        ("bus_received", "Messages received", &stats.received),
+        ("bus_lost", "Messages taken, then lost with a connection or refused", &stats.lost),
+        ("bus_malformed", "Frames that could not be read to their end", &stats.dropped_malformed),
+        ("bus_unknown_version", "Frames of a version that this node does not know", &stats.dropped_unknown_version),
+        ("bus_overloads", "Messages refused because too many waited", &stats.dropped_overload),
+        ("bus_own", "Frames of this node's own that came back to it", &stats.dropped_own),
+        ("bus_reconnects", "Times that everything was subscribed again", &stats.reconnects),
+        ("bus_batches", "Writes to the bus, of one or more messages each", &stats.batches),
+        ("bus_inbox_panics", "Messages that made their receiver panic", &stats.inbox_panics),
     ];
     for (name, help, value) in counters {
-        counter(registry, name, help, value.load(Ordering::Relaxed));
+        page.counter(name, help, value.load(Ordering::Relaxed));
     }
 }
 
-fn gauge(registry: &mut Registry, name: &str, help: &str, value: u64) {
-    registry.register(name, help, ConstGauge::new(value));
-}
-
-fn counter(registry: &mut Registry, name: &str, help: &str, value: u64) {
-    registry.register(name, help, ConstCounter::new(value));
-}
-
-fn count(number: usize) -> u64 {
-    u64::try_from(number).unwrap_or(u64::MAX)
+/// Whatever is bounded and fills up, in one pair of metrics, so that one question finds the fullest.
+fn queues(gateway: &Gateway, page: &mut Page) {
+    let node = &gateway.node;
+    let mut queues = node.store.queues();
+    if let Some(bus) = node.bus() {
+        let backlog = bus.backlog();
+        let full = bus.stats().dropped_overload.load(Ordering::Relaxed);
+        queues.push(("bus_messages", backlog.messages, backlog.limits.messages, Some(full)));
+        queues.push(("bus_bytes", backlog.bytes, backlog.limits.bytes, None));
+    }
+    let fullest = gateway.sockets.iter().map(|socket| socket.waiting_bytes()).max().unwrap_or(0);
+    queues.push(("fullest_socket_bytes", fullest, BUDGET_BYTES, None));
+    queues.push(("fullest_call_signals", node.directory.most_signals_waiting(), MAX_SIGNALS_WAITING, None));
+    if let Some((waiting, most)) = node.media.queue() {
+        queues.push(("livekit", waiting, most, None));
+    }
+    #[expect(clippy::cast_precision_loss, reason = "bounds are far below")]
+    let row = |name: &'static str, n: usize| ([("queue", name)], n as f64);
+    let lengths = queues.iter().map(|(name, length, ..)| row(name, *length)).collect();
+    page.gauges("queue_length", "What waits in a bounded queue; of many alike, in the fullest", lengths);
+    let limits = queues.iter().map(|(name, _, limit, _)| row(name, *limit)).collect();
+    page.gauges("queue_limit", "How much may wait in it; beyond that is refused, or cut off", limits);
+    let of_calls = node.metrics.times_full();
+    let full = queues.iter().filter_map(|(name, _, _, full)| Some((*name, (*full)?))).chain(of_calls);
+    let full: Vec<([Label; 1], u64)> = full.map(|(name, n)| ([("queue", name)], n)).collect();
+    page.counters("queue_full", "Refusals because a queue was full", full);
 }

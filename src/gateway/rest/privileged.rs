@@ -36,6 +36,12 @@ pub enum Read {
     Members,
     /// The audit log.
     Audit,
+    /// One call.
+    Call,
+    /// The open calls of everybody.
+    OpenCalls,
+    /// One user's sessions and calls.
+    User,
     /// What a webhook was told of whose calls.
     Deliveries,
     /// What no webhook could be told.
@@ -51,6 +57,9 @@ impl Read {
             Self::GroupCalls => ("calls.read", "group"),
             Self::Members => ("members.read", "group"),
             Self::Audit => ("audit.read", "audit"),
+            Self::Call => ("call.read", "call"),
+            Self::OpenCalls => ("calls.read", "calls"),
+            Self::User => ("user.read", "user"),
             Self::Deliveries => ("deliveries.read", "webhook"),
             Self::DeadLetters => ("dead_letters.read", "dead_letters"),
         }
@@ -86,8 +95,23 @@ pub async fn by_admin(
     read: Read,
     target: &str,
 ) -> Result<(), Refusal> {
-    let actor = Actor { kind: ActorKind::User, id: claims.user.as_str().to_owned(), name: claims.name };
-    on_record(gateway, &actor, &service::request_id(http), read, target).await
+    by_actor(http, gateway, &as_actor(claims), read, target).await
+}
+
+/// A user with the role `admin`, as the log names them.
+pub(super) fn as_actor(claims: Claims) -> Actor {
+    Actor { kind: ActorKind::User, id: claims.user.as_str().to_owned(), name: claims.name }
+}
+
+/// Puts a read on record, by whoever may read everything.
+pub(super) async fn by_actor(
+    http: &HttpRequest,
+    gateway: &Gateway,
+    actor: &Actor,
+    read: Read,
+    target: &str,
+) -> Result<(), Refusal> {
+    on_record(gateway, actor, &service::request_id(http), read, target).await
 }
 
 /// Puts a read on record, unless the same is already.

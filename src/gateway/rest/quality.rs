@@ -133,7 +133,7 @@ async fn get(http: HttpRequest, path: web::Path<String>, gateway: web::Data<Gate
         if sums.is_empty() && store.call_owner(&call).await?.is_none() {
             return Err(crate::domain::Rejection::NotFound.into());
         }
-        privileged::by_admin(&http, &gateway, admin, Read::Quality, call.as_str()).await?;
+        privileged::by_actor(&http, &gateway, &admin, Read::Quality, call.as_str()).await?;
     }
     let ratings: Vec<f64> = sums.iter().filter_map(rating_of).collect();
     let mean = (!ratings.is_empty()).then(|| ratings.iter().sum::<f64>() / ratings.len() as f64);

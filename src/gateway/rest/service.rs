@@ -97,6 +97,14 @@ fn credentials(request: &HttpRequest) -> Option<&str> {
     request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer)
 }
 
+/// Whose service key the request shows, if it shows one. What it shows else may be a user's token.
+pub(super) async fn shown_key(request: &HttpRequest, gateway: &Gateway) -> Result<Option<Actor>, Refusal> {
+    match credentials(request) {
+        Some(key) => by_key(gateway, key, ClientAddress::of(request)).await,
+        None => Ok(None),
+    }
+}
+
 /// Whose key it is, if anybody's; counted among the requests from that address.
 async fn by_key(gateway: &Gateway, key: &str, address: ClientAddress) -> Result<Option<Actor>, Refusal> {
     let actor = gateway.service_keys.actor(&gateway.verifier, &gateway.node.store, key, clock::now()).await?;

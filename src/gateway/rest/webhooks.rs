@@ -189,7 +189,7 @@ fn url(gateway: &Gateway, url: String) -> Result<String, Refusal> {
 }
 
 fn filter(names: &[String]) -> Result<EventFilter, Refusal> {
-    let known = || WebhookEvent::ALL.map(WebhookEvent::as_str).join(", ");
+    let known = || WebhookEvent::ON_REQUEST.map(WebhookEvent::as_str).join(", ");
     EventFilter::parse(names.iter().map(String::as_str))
         .map_err(|_| Refusal::invalid(format!("events must be * or of {}", known())))
 }

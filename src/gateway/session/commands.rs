@@ -96,9 +96,11 @@ impl Session {
     fn answer(&mut self, frame: &ClientFrame<'_>, outcome: impl Future<Output = Outcome> + 'static, ctx: &mut Ctx) {
         let id = frame.id.as_deref().map(str::to_owned);
         let event = if id.is_none() { Some(frame.event.clone().into_owned()) } else { None };
+        let begun = self.gateway.counts.begin(&frame.event, self.read_at);
         self.in_flight += 1;
         ctx.spawn(outcome.into_actor(self).map(move |outcome, session, _| {
             session.in_flight -= 1;
+            session.gateway.counts.end(begun, &outcome);
             match (id, outcome) {
                 (Some(id), Ok(data)) => session.socket.push(Frame::reply_ok(&id, data.text())),
                 (Some(id), Err(refusal)) => session.socket.push(Frame::reply_err(&id, &refusal)),
@@ -128,6 +130,7 @@ impl Session {
                 Ok(_) => Refusal::new(ErrorCode::Forbidden, "the token is another user's"),
                 Err(refusal) => refusal,
             };
+            session.gateway.counts.refuse(Some("session:hello"), refusal.code);
             session.socket.push(match id {
                 Some(id) => Frame::reply_err(&id, &refusal),
                 None => Frame::error_event(Some("session:hello"), &refusal),

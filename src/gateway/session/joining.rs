@@ -65,6 +65,7 @@ impl Session {
 
     /// Refuses a hello by a limit.
     fn turn_away(&self, id: Option<&str>, refusal: &Refusal) {
+        self.gateway.counts.refuse(Some("session:hello"), refusal.code);
         self.socket.push(match id {
             Some(id) => Frame::reply_err(id, refusal),
             None => Frame::error_event(Some("session:hello"), refusal),
@@ -77,6 +78,7 @@ impl Session {
             self.gateway.limits.on_bad_credentials(self.address);
         }
         let refusal = auth_refusal(error);
+        self.gateway.counts.refuse(Some("session:hello"), refusal.code);
         self.socket.push(match id {
             Some(id) => Frame::reply_err(id, &refusal),
             None => Frame::error_event(Some("session:hello"), &refusal),
@@ -128,6 +130,7 @@ impl Session {
         ctx.spawn(done.into_actor(self).map(move |outcome, session, ctx| match outcome {
             Ok(Ok(())) => session.on_joined(ctx),
             Ok(Err(refusal)) => {
+                session.gateway.counts.refuse(Some("session:hello"), refusal.code);
                 session.socket.push(match &attempt.id {
                     Some(id) => Frame::reply_err(id, &refusal),
                     None => Frame::error_event(Some("session:hello"), &refusal),
@@ -176,11 +179,14 @@ impl Session {
             return;
         }
         self.phase = Phase::Ready;
+        self.gateway.counts.welcome();
         if let Some(membership) = &self.listed.membership {
             tracing::debug!(
                 user.id = %membership.user, session.id = %self.socket.id, node.id = %self.gateway.node.id, "session ready"
             );
         }
+        // What was read meanwhile begins now, as far as its commands are measured.
+        self.read_at = clock::monotonic();
         for text in std::mem::take(&mut self.early) {
             self.on_command(&text, ctx);
         }

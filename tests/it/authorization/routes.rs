@@ -25,8 +25,8 @@ GET:/api/v1/calls/active                             unauthenticated ok         
 GET:/api/v1/calls/stats                              unauthenticated ok              ok              ok              ok              ok              ok              unauthenticated
 GET:/api/v1/calls/{callId}                           unauthenticated not_found       ok              ok              ok              ok              not_found       unauthenticated
 GET:/api/v1/calls/{callId}/participants              unauthenticated not_found       ok              ok              ok              ok              not_found       unauthenticated
-GET:/api/v1/calls/{callId}/timeline                  unauthenticated not_found       not_found       not_found       ok              ok              ok              unauthenticated
-GET:/api/v1/calls/{callId}/quality                   unauthenticated not_found       not_found       not_found       ok              ok              ok              unauthenticated
+GET:/api/v1/calls/{callId}/timeline                  unauthenticated not_found       not_found       not_found       ok              ok              ok              ok
+GET:/api/v1/calls/{callId}/quality                   unauthenticated not_found       not_found       not_found       ok              ok              ok              ok
 POST:/api/v1/calls/{callId}/quality                  unauthenticated not_found       not_found       not_found       ok              ok              not_found       unauthenticated
 POST:/api/v1/calls/{callId}/{action}                 unauthenticated not_found       ok              ok              ok              ok              not_found       unauthenticated
 PATCH:/api/v1/calls/{callId}/participants/{userId}   unauthenticated not_found       not_participant not_participant forbidden       ok              not_found       unauthenticated
@@ -65,9 +65,23 @@ DELETE:/api/v1/webhooks/{webhookId}                  unauthenticated unauthentic
 GET:/api/v1/admin/dead-letters                       unauthenticated forbidden       forbidden       forbidden       forbidden       forbidden       ok              ok
 POST:/api/v1/admin/dead-letters/{deliveryId}/replay  unauthenticated forbidden       forbidden       forbidden       forbidden       forbidden       not_found       not_found
 DELETE:/api/v1/admin/dead-letters/{deliveryId}       unauthenticated forbidden       forbidden       forbidden       forbidden       forbidden       ok              ok
+GET:/api/v1/admin/nodes                              unauthenticated forbidden       forbidden       forbidden       forbidden       forbidden       ok              ok
+GET:/api/v1/admin/calls                              unauthenticated forbidden       forbidden       forbidden       forbidden       forbidden       ok              ok
+GET:/api/v1/admin/calls/{callId}                     unauthenticated forbidden       forbidden       forbidden       forbidden       forbidden       ok              ok
+GET:/api/v1/admin/users/{userId}                     unauthenticated forbidden       forbidden       forbidden       forbidden       forbidden       ok              ok
+GET:/api/v1/admin/sweeps                             unauthenticated forbidden       forbidden       forbidden       forbidden       forbidden       ok              ok
+GET:/api/v1/admin/sweeps/runs                        unauthenticated forbidden       forbidden       forbidden       forbidden       forbidden       ok              ok
+GET:/api/v1/admin/sweeps/runs/{runId}                unauthenticated forbidden       forbidden       forbidden       forbidden       forbidden       not_found       not_found
+GET:/api/v1/admin/sweeps/requests/{requestId}        unauthenticated forbidden       forbidden       forbidden       forbidden       forbidden       not_found       not_found
+POST:/api/v1/admin/sweeps/{name}                     unauthenticated forbidden       forbidden       forbidden       forbidden       forbidden       ok              ok
+POST:/api/v1/admin/users/{userId}/disconnect         unauthenticated forbidden       forbidden       forbidden       forbidden       forbidden       ok              ok
+POST:/api/v1/admin/nodes/{nodeId}/drain              unauthenticated forbidden       forbidden       forbidden       forbidden       forbidden       conflict        conflict
+POST:/api/v1/admin/calls/{callId}/end                unauthenticated forbidden       forbidden       forbidden       forbidden       forbidden       ok              already_ended
 POST:/api/v1/calls                                   unauthenticated ok              ok              ok              ok              ok              ok              unauthenticated
 ";
 
+/// Names no run and no request.
+const UNKNOWN: &str = "01890000-0000-7000-8000-000000000000";
 const METHODS: [Method; 5] = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
 
 fn body(route: &str) -> Option<Value> {
@@ -108,12 +122,18 @@ async fn seen() -> Told {
         "participant" => Some(cluster.token("carol")),
         _ => Some(cluster.token("alice")),
     };
+    let nodes = http.service("GET", "/api/v1/admin/nodes", None).await;
+    let node = nodes.body["answeredBy"].as_str().unwrap().to_owned();
     let (routes, columns, _) = rule(ROUTES);
     let mut seen = Told::new();
     for route in &routes {
         let (method, path) = route.split_once(':').unwrap();
         let path = path.replace("{callId}", &call).replace("{groupId}", "spare").replace("{action}", "token");
-        let path = path.replace("{userId}", "carol").replace("{id}", key.body["id"].as_str().unwrap());
+        // Who is sent away is nobody whose socket the test still needs.
+        let whom = if path.ends_with("/disconnect") { "nobody" } else { "carol" };
+        let path = path.replace("{userId}", whom).replace("{id}", key.body["id"].as_str().unwrap());
+        let path = path.replace("{nodeId}", &node).replace("{name}", "stale_ringing");
+        let path = path.replace("{runId}", UNKNOWN).replace("{requestId}", UNKNOWN);
         let path = path.replace("{webhookId}", hook.body["webhookId"].as_str().unwrap());
         let path = path.replace("{deliveryId}", "019a0000-0000-7000-8000-000000000000");
         for who in &columns {

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use carillon::{
     domain::{Timestamp, quality::Measured},
-    store::{CommitOutcome, QualityReport, ReportOutcome, Viewer},
+    store::{CommitOutcome, Old, QualityReport, ReportOutcome, Viewer},
 };
 
 use crate::{
@@ -133,8 +133,8 @@ async fn stored(backend: Backend) {
     const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
     let old = vec![report(now() - WEEK - Duration::from_secs(60)), report(now() - WEEK + Duration::from_secs(600))];
     store.record_quality(&call_id("c1"), &user("bob"), old).await.unwrap();
-    assert_eq!(store.forget_quality(WEEK).await, Ok(1));
-    assert_eq!(store.forget_quality(WEEK).await, Ok(0));
+    assert_eq!(store.forget_old(Old::QualityReports, WEEK, 10).await, Ok(1));
+    assert_eq!(store.forget_old(Old::QualityReports, WEEK, 10).await, Ok(0));
     assert_eq!(backend.count("quality_reports"), 1001);
 }
 

@@ -1,5 +1,6 @@
 //! The store: one suite that PostgreSQL and SQLite both pass, and what only one of them can suffer.
 
+pub mod aged;
 pub mod backend;
 mod cases;
 mod cost;
@@ -46,6 +47,7 @@ conformance! {
     cases::batches::two_stores as two_stores_write_to_one_database_without_loss;
     cases::batches::speed as commits_per_second_are_in_the_thousands;
     cases::ownership::claims as only_an_open_call_of_a_dead_owner_can_be_claimed;
+    cases::ownership::prospects as what_a_later_version_wrote_is_found_to_be_beyond_this_one_before_it_is_claimed;
     cases::ownership::handover as a_call_that_is_handed_over_is_taken_once_and_only_where_its_owner_left_it;
     cases::ownership::races as one_of_ten_claims_at_once_wins;
     cases::ownership::leases as a_lease_runs_by_the_databases_clock_and_is_not_renewed_when_it_has_run_out;
@@ -59,7 +61,6 @@ conformance! {
     cases::keyed::commands as what_is_committed_under_a_key_is_committed_once;
     cases::keyed::outcomes as the_first_outcome_under_a_key_stays;
     cases::keyed::two_owners as a_command_carried_out_by_the_next_owner_is_not_the_commit_of_the_one_before;
-    cases::keyed::forgotten as old_keys_are_forgotten_and_nothing_else;
     cases::groups::groups as groups_and_members_are_put_read_and_removed;
     cases::groups::open_call as the_open_call_of_a_group_is_found;
     cases::service_keys::keys as service_keys_are_kept_by_hash_listed_and_revoked;
@@ -70,8 +71,12 @@ conformance! {
     cases::sweeps::orphans as open_calls_of_dead_owners_are_found_with_their_age;
     cases::sweeps::one_runner as a_sweeper_has_one_runner_until_its_hold_runs_out;
     cases::sweeps::books as what_is_asked_of_sweepers_and_what_they_did_is_on_record;
-    cases::livekit_events::taken_once as a_webhook_is_taken_in_once_given_back_and_forgotten;
+    cases::livekit_events::taken_once as a_webhook_is_taken_in_once_and_given_back;
     cases::livekit_events::fates as which_calls_are_open_and_for_how_long_others_have_been_over_is_read_for_many;
+    cases::old::each_kind as what_is_old_is_counted_and_forgotten_and_nothing_else;
+    cases::old::in_batches as what_is_old_is_forgotten_batch_by_batch;
+    cases::old::in_doubt as the_record_of_a_command_that_may_be_asked_for_is_kept;
+    cases::old::no_scans as nothing_that_is_forgotten_is_looked_for_from_end_to_end;
     cases::migrations::ten_at_once as migrations_are_applied_once_by_ten_at_once;
     cases::migrations::outdated as a_database_without_the_tables_is_refused_with_a_hint;
     cases::migrations::closed as a_closed_store_has_finished_what_waited_and_takes_no_more;

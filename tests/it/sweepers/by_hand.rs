@@ -17,7 +17,7 @@ async fn a_sweep_by_hand(cluster: ClusterBuilder) {
     let dry = sweep_until(&cluster, &["stale_ringing", "--dry-run"], |swept| swept.ended("done; found 1")).await;
     assert_eq!(dry.code, 0);
     assert!(
-        dry.summary.starts_with("stale_ringing (dry run) on ") && dry.summary.ends_with("acted 0, failed 0"),
+        dry.summary.starts_with("sweep=stale_ringing ") && dry.summary.contains(" by=hand dry_run=true "),
         "{dry:?}"
     );
     let line = format!("call.id={call} what=end_ring why=\"the ring's deadline has passed\" age_secs=");
@@ -38,10 +38,11 @@ async fn a_sweep_by_hand(cluster: ClusterBuilder) {
     let list = carillon_sweep(&cluster, &["--list"]).await;
     let all = format!("{}\n{}", list.lines.join("\n"), list.summary);
     for sweeper in carillon::actors::sweepers::NAMES {
-        assert!(all.contains(&format!("{sweeper}: ")), "{all}");
+        let what = carillon::actors::sweepers::what_of(sweeper).unwrap();
+        assert!(all.contains(&format!("{sweeper}: ")) && all.contains(what), "{all}");
     }
-    assert!(all.contains("1 run by hand: done: found 1, acted 1, failed 0"), "{all}");
-    assert!(all.contains("1 run by hand, dry: done: found 1, acted 0, failed 0"), "{all}");
+    assert!(all.contains("by=hand dry_run=false outcome=done found=1 acted=1 failed=0"), "{all}");
+    assert!(all.contains("by=hand dry_run=true outcome=done found=1 acted=0 failed=0"), "{all}");
     let wrong = carillon_sweep(&cluster, &["dust"]).await;
     assert_eq!(wrong.code, 2, "{wrong:?}");
 }

@@ -6,11 +6,17 @@
 #![cfg(feature = "failpoints")]
 
 mod by_hand;
+mod housekeeping;
 mod left_behind;
+mod runbook;
 mod stale;
 mod takeover;
+mod words;
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 
@@ -35,8 +41,13 @@ pub struct Swept {
 }
 
 impl Swept {
-    pub fn ended(&self, outcome: &str) -> bool {
-        self.summary.contains(&format!(": {outcome}"))
+    /// Whether it ended like this, as far as this says: `done; found 1, acted 1, failed 0`, `failed: why; found …`.
+    pub fn ended(&self, as_wanted: &str) -> bool {
+        let said = fields(&self.summary);
+        let of = |name: &str| said.get(name).cloned().unwrap_or_default();
+        let note = said.get("note").map(|note| format!(": {note}")).unwrap_or_default();
+        let [outcome, found, acted, failed] = ["outcome", "found", "acted", "failed"].map(of);
+        format!("{outcome}{note}; found {found}, acted {acted}, failed {failed}").starts_with(as_wanted)
     }
 }
 
@@ -49,6 +60,21 @@ pub async fn carillon_sweep(cluster: &TestCluster, arguments: &[&str]) -> Swept 
     let mut lines: Vec<String> = text(&output.stdout).lines().map(str::to_owned).collect();
     let summary = lines.pop().unwrap_or_default();
     Swept { code: output.status.code().expect("it exits"), lines, summary, errors: text(&output.stderr) }
+}
+
+/// The fields of a line that `carillon sweep` printed.
+fn fields(line: &str) -> BTreeMap<String, String> {
+    let mut fields = BTreeMap::new();
+    let mut rest = line.trim();
+    while let Some((name, value)) = rest.split_once('=') {
+        let (value, after) = match value.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"').unwrap_or((quoted, "")),
+            None => value.split_once(' ').unwrap_or((value, "")),
+        };
+        fields.insert(name.to_owned(), value.to_owned());
+        rest = after.trim_start();
+    }
+    fields
 }
 
 /// Sweeps by hand until a run is as wanted.

@@ -54,6 +54,18 @@ fn a_call_whose_people_are_all_removed_ends_for_that_reason() {
 }
 
 #[test]
+fn a_call_that_an_operator_ends_is_over_for_everybody_and_names_nobody() {
+    let mut scene = two_and_a_ring();
+    assert_eq!(scene.user("alice", "phone").does(Command::EndByOperator), Err(Rejection::Forbidden));
+    assert_eq!(scene.server(Command::EndByOperator), ["ended"]);
+    assert_eq!(scene.end(), Some((CallStatus::Ended, EndReason::Kicked, None)));
+    assert_eq!(scene.server(Command::EndByOperator), Vec::<&str>::new(), "again is nothing");
+    let mut ringing = Scene::group(&["bob"]);
+    assert_eq!(ringing.server(Command::EndByOperator), ["ended"]);
+    assert_eq!(ringing.end(), Some((CallStatus::Cancelled, EndReason::Kicked, None)));
+}
+
+#[test]
 fn who_had_left_already_is_not_said_to_leave_again() {
     let mut scene = two_and_a_ring();
     scene.user("bob", "phone").leave().unwrap();

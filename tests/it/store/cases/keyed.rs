@@ -1,7 +1,5 @@
 //! Command ids that are made of a key: what is on record under one stays, whoever comes second and with whatever.
 
-use std::time::Duration;
-
 use carillon::{
     domain::Command,
     store::{CommandId, CommandRecord, Commit, CommitOutcome, is_keyed},
@@ -86,26 +84,10 @@ pub async fn two_owners(backend: Backend) {
     let (commit, call) = begin(&opening("c1", "alice", &["bob"]), &node("n1"));
     store.commit(commit).await.unwrap();
     let (old, _) = call.decide("bob", &Command::Ringing);
-    assert!(matches!(store.claim(&call.call.id, &node("n2")).await, Ok(carillon::store::ClaimOutcome::Claimed { .. })));
+    let claimed = store.claim(&call.call.id, call.call.seq, &node("n2")).await;
+    assert!(matches!(claimed, Ok(carillon::store::ClaimOutcome::Claimed { .. })));
     let mut new = old.clone();
     (new.node, new.epoch) = (node("n2"), 2);
     assert_eq!(store.commit(new).await, Ok(CommitOutcome::Committed));
     assert_eq!(store.commit(old).await, Ok(CommitOutcome::Fenced));
-}
-
-pub async fn forgotten(backend: Backend) {
-    let store = backend.store().await;
-    let (mut commit, _) = begin(&opening("c1", "alice", &["bob"]), &node("n1"));
-    commit.outcome = None;
-    let unkeyed = commit.command;
-    store.commit(commit).await.unwrap();
-    for n in 0..3 {
-        store.keep_outcome(id(10 + n), refused("first")).await.unwrap();
-    }
-    assert_eq!(store.forget_keyed(Duration::from_secs(3600), 10).await, Ok(0));
-    tokio::time::sleep(Duration::from_millis(20)).await;
-    assert_eq!(store.forget_keyed(Duration::from_millis(1), 2).await, Ok(2));
-    assert_eq!(store.forget_keyed(Duration::from_millis(1), 2).await, Ok(1));
-    assert_eq!(store.command_outcome(id(10)).await, Ok(None));
-    assert!(store.command_committed(unkeyed).await.unwrap());
 }

@@ -6,6 +6,7 @@ pub mod groups;
 pub mod keyed;
 pub mod livekit_events;
 pub mod migrations;
+pub mod old;
 pub mod ownership;
 pub mod reads;
 pub mod service_keys;
