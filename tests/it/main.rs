@@ -57,3 +57,4 @@ mod support;
 mod sweepers;
 mod traces;
 mod upgrade;
+mod webhooks;

@@ -10,6 +10,7 @@ mod lists;
 pub mod s3;
 mod server;
 mod sweeps;
+mod told;
 
 use std::{path::PathBuf, time::Duration};
 
