@@ -309,3 +309,86 @@ pub fn notice_of(recording: &Recording, now: Timestamp) -> Option<Notice> {
         .maybe("reason", recording.reason.as_ref());
     Some(Notice { event, at: now, pos: PAST_THE_CALL, rings: None, expires_at: None, data: data.done() })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::{CallId, CallMode, CallType, DeviceId, Rules, Start, call::start};
+
+    fn opening(callees: &[&str]) -> (Call, Vec<Recorded>) {
+        let secret = serde_json::from_str(r#"{"canary":"v=0"}"#).unwrap();
+        let opening = Start {
+            call: CallId::new("c").unwrap(),
+            call_type: CallType::Audio,
+            mode: CallMode::P2p,
+            escalates: false,
+            initiator: UserId::new("alice").unwrap(),
+            initiator_name: Some("Alice".into()),
+            device: DeviceId::new("phone").unwrap(),
+            group: None,
+            callees: callees.iter().map(|user| UserId::new(user).unwrap()).collect(),
+            ring_timeout: Some(Duration::from_secs(30)),
+            offer: Some(secret),
+            metadata: serde_json::from_str(r#"{"canary":1}"#).unwrap(),
+        };
+        let at = Timestamp::from_millis(1000);
+        let event = start(&opening, at, &Rules::default()).unwrap().remove(0);
+        let events = vec![Recorded { seq: 1, at, event }];
+        (Call::rebuild(opening.call.clone(), &events).unwrap(), events)
+    }
+
+    #[test]
+    fn a_start_is_told_and_then_each_ring_until_its_deadline_without_what_is_secret() {
+        let (call, events) = opening(&["bob", "carol"]);
+        let told = notices(None, &call, &events);
+        let kinds: Vec<(&str, u64)> = told.iter().map(|notice| (notice.event.as_str(), notice.pos)).collect();
+        assert_eq!(kinds, [("call.started", 2), ("call.ringing", 3), ("call.ringing", 3)]);
+        assert_eq!(told[2].rings.as_ref().map(UserId::as_str), Some("carol"));
+        assert_eq!(told[2].expires_at, Some(Timestamp::from_millis(31_000)));
+        assert!(told[0].expires_at.is_none());
+        let ring: Value = serde_json::from_str(&told[1].data).unwrap();
+        assert_eq!(ring["from"], serde_json::json!({"userId": "alice", "name": "Alice"}));
+        assert!(told.iter().all(|notice| !notice.data.contains("canary")));
+    }
+
+    #[test]
+    fn an_end_is_the_last_and_a_recording_stops_before_it() {
+        let (before, _) = opening(&["bob"]);
+        let ended = Event::Ended {
+            status: crate::domain::CallStatus::Cancelled,
+            reason: crate::domain::EndReason::Cancelled,
+            by: None,
+        };
+        let events = [Event::Cancelled { by: before.initiator.clone() }, ended]
+            .into_iter()
+            .zip(2..)
+            .map(|(event, seq)| Recorded { seq, at: Timestamp::from_millis(2000), event });
+        let events: Vec<Recorded> = events.collect();
+        let mut after = before.clone();
+        for event in &events {
+            crate::domain::call::evolve(&mut after, event);
+        }
+        let told = notices(Some(&before), &after, &events);
+        assert_eq!(
+            told.iter().map(|notice| notice.event.as_str()).collect::<Vec<_>>(),
+            ["call.cancelled", "call.ended"]
+        );
+        assert!(told[0].data.contains(r#""userIds":["bob"]"#), "{}", told[0].data);
+        assert!(told.windows(2).all(|pair| pair[0].pos < pair[1].pos));
+    }
+
+    #[test]
+    fn a_filter_is_of_known_names_or_of_everything() {
+        let parse = |names: &[&'static str]| EventFilter::parse(names.iter().copied());
+        assert_eq!(parse(&[]), Ok(EventFilter::All));
+        assert_eq!(parse(&["call.ended", "*"]), Ok(EventFilter::All));
+        assert_eq!(parse(&["call.ended", "call.sung"]), Err("call.sung"));
+        assert_eq!(parse(&["webhook.test"]), Err("webhook.test"), "always comes");
+        let two = parse(&["call.ended", "call.missed", "call.ended"]).unwrap();
+        assert_eq!(two.names(), ["call.ended", "call.missed"]);
+        assert!(two.wants(WebhookEvent::CallMissed) && two.wants(WebhookEvent::WebhookTest));
+        assert!(!two.wants(WebhookEvent::CallStarted) && EventFilter::All.wants(WebhookEvent::CallStarted));
+    }
+}

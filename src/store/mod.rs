@@ -28,6 +28,7 @@ mod groups;
 mod health;
 mod history;
 mod history_sql;
+pub mod inspect;
 mod invitations;
 mod link;
 mod livekit_events;

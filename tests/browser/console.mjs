@@ -1,9 +1,8 @@
 // The operator console against three nodes: who may come in, what is seen of nodes and calls, a call whose owner is killed,
 // and each act, which asks first and is on record. The first node serves the page, the second dies, the third is drained.
 
-import { writeFile } from "node:fs/promises";
 import { HOSTILE, Operator, People } from "./console_support.mjs";
-import { bigCall } from "./console_big_call.mjs";
+import { bigCall, picture } from "./console_big_call.mjs";
 import { input, scenario } from "./support.mjs";
 
 const { adminToken, serviceKey, pids } = input.console;
@@ -16,6 +15,7 @@ await scenario("console", async (stage) => {
   const nodes = await sees(stage, operator);
   const callId = await takeover(stage, operator, people, nodes);
   await bigCall(stage, operator);
+  if (process.env.CONSOLE_PICTURE) await picture(operator, process.env.CONSOLE_PICTURE);
   await endsACall(stage, operator, people, callId);
   await disconnects(stage, operator, people);
   await sweeps(stage, operator);
@@ -104,13 +104,13 @@ async function takeover(stage, operator, people, nodes) {
   stage.step("the owner is killed: another node takes the call over, and the ladder says so");
   const owner = nodes[second];
   process.kill(pids[1], "SIGKILL");
+  await operator.until("the call goes on for alice", () => people.do("alice", "call:raise_hand", { callId, raised: true }).then(() => true, () => false), 60_000);
   await operator.until("the ladder shows the takeover", async () => (await operator.page.locator(".ladder .band.changed").allTextContents())
     .some((text) => text.includes("takes over from") && text.includes(owner)), 60_000);
-  await operator.until("alice is back", () => drawn(operator, "reconnected"), 60_000);
+  await operator.until("the ladder goes on", () => drawn(operator, "hand_raised"));
   const kinds = await operator.$("timeline").locator("code").allTextContents();
-  for (const kind of ["created", "ringing", "accepted", "reconnected"]) if (!kinds.includes(kind)) throw new Error(`no ${kind} in the table: ${kinds}`);
+  for (const kind of ["created", "ringing", "accepted", "media_changed", "hand_raised"]) if (!kinds.includes(kind)) throw new Error(`no ${kind} in the table: ${kinds}`);
   await operator.check("ladder");
-  if (process.env.CONSOLE_PICTURE) await picture(operator);
   await operator.go("#/");
   await operator.tab.reads("verdict", /is gone: its lease ended/);
   await operator.check("overview-gone");
@@ -129,12 +129,8 @@ async function takeover(stage, operator, people, nodes) {
   return callId;
 }
 
-const drawn = (operator, kind) => operator.page.locator(`.ladder [data-kind="${kind}"]`).first().isVisible();
-
-// The picture of docs/console.md.
-async function picture(operator) {
-  await operator.page.evaluate(() => { document.querySelector("[data-testid=timeline-panel]").hidden = true; });
-  await writeFile(process.env.CONSOLE_PICTURE, await operator.page.screenshot({ fullPage: true }));
+function drawn(operator, kind) {
+  return operator.page.locator(`.ladder [data-kind="${kind}"]`).first().isVisible();
 }
 
 async function endsACall(stage, operator, people, callId) {

@@ -15,6 +15,7 @@ use crate::{
     domain::CallStatus,
     gateway::{Gateway, socket::BUDGET_BYTES},
     metrics::{self, Label, Page, count},
+    trace,
 };
 
 /// The media type of the format.
@@ -46,6 +47,10 @@ fn page(gateway: &Gateway) -> Page {
         of_bus(bus.stats(), &mut page);
     }
     node.media.write_counts(&mut page);
+    let spans = trace::stats();
+    page.counter("trace_spans", "Spans that a collector has taken", spans.delivered.load(Ordering::Relaxed));
+    let dropped = spans.dropped.load(Ordering::Relaxed);
+    page.counter("trace_spans_dropped", "Spans that no collector has taken, and that are lost", dropped);
     queues(gateway, &mut page);
     metrics::write_process(&mut page);
     page

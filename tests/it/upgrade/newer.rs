@@ -128,7 +128,7 @@ async fn messages_of_a_later_version_are_counted_and_whoever_waits_for_an_answer
     };
     let bus = RedisBus::start(config, later.clone()).unwrap();
     assert!(bus.wait_until_up(PATIENCE).await);
-    let node = NodeId::new(alice.welcome["nodeId"].as_str().expect("a node").to_owned()).unwrap();
+    let node = NodeId::new(alice.welcome["nodeId"].as_str().expect("a node")).unwrap();
 
     // A question of a kind, or about something, that this version does not know; an event; a known one with more fields.
     let questions = [
