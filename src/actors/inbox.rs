@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::{
     Answer, NodeHandle,
     messages::{Delivery, ItemHead, Receipt, SignalDelivery, SignalHead, SignalRequest, ToNode, ToUser},
-    user,
+    spans, user,
 };
 use crate::{
     clock,
@@ -21,7 +21,7 @@ use crate::{
         envelope::{self, Envelope},
     },
     domain::UserId,
-    trace::{self, Kind, Span},
+    trace,
     wire::{Frame, render::Item},
 };
 
@@ -50,12 +50,7 @@ impl bus::Inbox for Inbox {
         match body {
             ToNode::Ask { id, command, call, caller, ask, hops } => {
                 let serving = node.clone();
-                let mut span = Span::below_remote(trace, "serve ask", Kind::Server);
-                span.note(|span| {
-                    span.set("messaging.system", node.bus_system())
-                        .set("carillon.from.node", from.as_str())
-                        .set("carillon.call.id", call.as_str());
-                });
+                let mut span = spans::serve_ask(node, trace, &from, &call);
                 let within = span.context().or(trace);
                 let serve = async move {
                     let result = serving.ask_hop(&call, command, caller, ask, hops).await;

@@ -14,12 +14,13 @@ use super::{
     call::{CallActor, LetGo},
     messages::{Request, ToNode},
     node::{ASK_TIMEOUT, Waiting},
+    spans,
 };
 use crate::{
     clock,
     domain::{Call, CallId, NodeId, Rejection},
     store::{ClaimOutcome, Prospect, StoreError, is_keyed},
-    trace::{self, Kind, Span},
+    trace::{self, Span},
     wire::{ErrorCode, Refusal},
 };
 
@@ -138,13 +139,7 @@ impl Node {
         ask: Ask,
         hops: u8,
     ) -> Result<(u64, oneshot::Receiver<Outcome>), Refusal> {
-        let mut span = Span::begin("ask owner", Kind::Client);
-        span.note(|span| {
-            span.set("messaging.system", self.bus_system())
-                .set("messaging.operation.type", "send")
-                .set("carillon.to.node", owner.as_str())
-                .set("carillon.call.id", call.as_str());
-        });
+        let span = spans::ask_owner(self, owner, call);
         let _within = trace::enter(span.context_or_current());
         let (id, answer) = self.expect_answer_within(owner, span);
         let body = ToNode::Ask { id, command, call: call.clone(), caller, ask, hops };

@@ -39,15 +39,13 @@ impl Drop for Entered {
 }
 
 /// The future, polled within this trace wherever it runs.
-pub fn within<F: Future>(context: Option<TraceContext>, work: F) -> impl Future<Output = F::Output> {
-    async move {
-        let mut work = pin!(work);
-        std::future::poll_fn(|cx| {
-            let _entered = enter(context);
-            work.as_mut().poll(cx)
-        })
-        .await
-    }
+pub async fn within<F: Future>(context: Option<TraceContext>, work: F) -> F::Output {
+    let mut work = pin!(work);
+    std::future::poll_fn(|cx| {
+        let _entered = enter(context);
+        work.as_mut().poll(cx)
+    })
+    .await
 }
 
 #[cfg(test)]

@@ -84,8 +84,11 @@ fn dropped(spans: usize) {
     STATS.dropped.fetch_add(u64::try_from(spans).unwrap_or(u64::MAX), Ordering::Relaxed);
 }
 
+/// A span that has ended, in the box that it was recorded in.
+pub(super) type Ended = Box<Recording>;
+
 struct Exporter {
-    queue: mpsc::Sender<Box<Recording>>,
+    queue: mpsc::Sender<Ended>,
     sampler: Sampler,
     closing: std::sync::Mutex<Option<oneshot::Sender<oneshot::Sender<()>>>>,
 }
@@ -103,7 +106,7 @@ pub(super) fn samples(context: &TraceContext, is_parent: bool) -> bool {
 }
 
 /// Takes a span that has ended.
-pub(super) fn hand_over(recording: Box<Recording>) {
+pub(super) fn hand_over(recording: Ended) {
     let Some(exporter) = EXPORTER.get() else { return };
     if exporter.queue.try_send(recording).is_err() {
         dropped(1);
@@ -183,7 +186,7 @@ struct Courier {
 type Closing = oneshot::Receiver<oneshot::Sender<()>>;
 
 impl Courier {
-    async fn serve(mut self, mut queue: mpsc::Receiver<Box<Recording>>, mut closing: Closing) {
+    async fn serve(mut self, mut queue: mpsc::Receiver<Ended>, mut closing: Closing) {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             tokio::select! {
@@ -202,7 +205,7 @@ impl Courier {
 
     /// Waits for spans, unless some are left from before, and tries to send them. May be dropped at any point: what it
     /// has taken is in `batch`.
-    async fn round(&mut self, queue: &mut mpsc::Receiver<Box<Recording>>, batch: &mut Vec<Box<Recording>>) {
+    async fn round(&mut self, queue: &mut mpsc::Receiver<Ended>, batch: &mut Vec<Ended>) {
         if batch.is_empty() && queue.recv_many(batch, BATCH).await == 0 {
             return std::future::pending().await;
         }
@@ -232,7 +235,7 @@ impl Courier {
         }
     }
 
-    async fn flush(&mut self, queue: &mut mpsc::Receiver<Box<Recording>>, mut batch: Vec<Box<Recording>>) {
+    async fn flush(&mut self, queue: &mut mpsc::Receiver<Ended>, mut batch: Vec<Ended>) {
         queue.close();
         let until = tokio::time::Instant::now() + FLUSH;
         loop {
@@ -254,7 +257,7 @@ impl Courier {
         }
     }
 
-    async fn deliver(&self, batch: &[Box<Recording>]) -> Result<(), Failure> {
+    async fn deliver(&self, batch: &[Ended]) -> Result<(), Failure> {
         let request = self
             .client
             .post(self.endpoint.clone())

@@ -10,6 +10,7 @@ use prost::Message;
 
 use super::{
     TraceContext,
+    export::Ended,
     span::{Kind, Recording, Value},
 };
 use crate::build_info;
@@ -18,7 +19,7 @@ use crate::build_info;
 const SCOPE: &str = "carillon";
 
 /// The body of a request, for spans of this process.
-pub(super) fn body(resource: &[(String, String)], spans: &[Box<Recording>]) -> Vec<u8> {
+pub(super) fn body(resource: &[(String, String)], spans: &[Ended]) -> Vec<u8> {
     let attributes = resource.iter().map(|(name, value)| attribute(name, &Value::Text(value.clone()))).collect();
     let scope = InstrumentationScope {
         name: SCOPE.to_owned(),

@@ -6,14 +6,17 @@ use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 
 use super::{CallActor, Job};
 use crate::{
-    actors::messages::{Delivery, Standing},
+    actors::{
+        messages::{Delivery, Standing},
+        spans,
+    },
     clock,
     domain::{
         Call, CallId, Command, Event, GroupId, Recorded, Timestamp, UserId,
         call::{Audience, evolve, is_absent},
     },
     store::StoreError,
-    trace::{self, Kind, Span},
+    trace,
     wire::render::{self, Item},
 };
 
@@ -111,14 +114,7 @@ impl CallActor {
     /// Sends what was prepared; `self.call` is the state after it.
     pub(super) fn publish(&mut self, prepared: Prepared, ctx: &mut Context<Self>) {
         let Told { users, group } = prepared.told;
-        let mut span = Span::begin("publish", Kind::Producer);
-        span.note(|span| {
-            span.set("messaging.system", self.node.bus_system())
-                .set("messaging.operation.type", "send")
-                .set("messaging.batch.message_count", users.len())
-                .set("carillon.call.id", self.call.id.as_str())
-                .set("carillon.seq", self.call.seq);
-        });
+        let span = spans::publish(&self.node, &self.call, users.len());
         let _within = trace::enter(span.context_or_current());
         let mut to_absent = Vec::new();
         for (user, items) in users {

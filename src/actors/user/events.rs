@@ -9,10 +9,11 @@ use crate::{
     actors::{
         Answer, Ask, Caller, CloseCause, Node,
         messages::{Delivery, Missed, Resume, Standing},
+        spans,
     },
     clock,
     domain::{CallId, DeviceId, NodeId, UserId, busy::is_busy},
-    trace::{self, Kind, Span},
+    trace,
     wire::{
         ErrorCode, Frame,
         render::{self, Item},
@@ -245,16 +246,7 @@ impl Handler<Deliver> for UserActor {
     type Result = ();
 
     fn handle(&mut self, Deliver(delivery): Deliver, ctx: &mut Self::Context) {
-        let here = delivery.owner == self.node.id;
-        let begin = if here { Span::below } else { Span::below_remote };
-        let mut span = begin(delivery.trace, "deliver", Kind::Consumer);
-        span.note(|span| {
-            span.set("messaging.system", if here { "in_process" } else { self.node.bus_system() })
-                .set("messaging.operation.type", "process")
-                .set("carillon.call.id", delivery.call.as_str())
-                .set_some("carillon.seq", delivery.items.last().map(|item| item.seq))
-                .set("carillon.sessions", self.members.len());
-        });
+        let span = spans::deliver(&self.node, &delivery, self.members.len());
         let _within = trace::enter(span.context().or(delivery.trace));
         self.on_delivery(delivery.clone(), ctx);
         self.node.metrics.on_delivered(delivery.owner == self.node.id, delivery.at.elapsed());
