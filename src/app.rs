@@ -38,6 +38,8 @@ use crate::{
     secret::Secret,
     shutdown::{self, Leaving},
     store::{self, Kind, NodeInfo, Store, StoreOptions},
+    trace,
+    webhooks::{Surroundings, Webhooks},
 };
 
 /// How long the links that a development node prints are good.
@@ -77,6 +79,9 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         );
     }
     let id = node_id(settings.node_name.as_deref())?;
+    if let Some(traces) = settings.traces.clone() {
+        trace::start(traces, &id).context("traces cannot be sent")?;
+    }
     let info = NodeInfo { version: build_info::VERSION.to_owned(), address: None };
     let media = Media::start(media_config(&settings)).map_err(|error| anyhow::anyhow!("the media server: {error}"))?;
     let node = Node::new(id.clone(), store.clone(), rules(&settings), busy_policy(settings.busy_policy), media);
@@ -87,6 +92,8 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         // Set once: here.
         let _ = node.audit_kept.set(kept);
     }
+    let surroundings = Surroundings { store: store.clone(), node: id.clone(), bus: bus.clone() };
+    let webhooks = Webhooks::start(settings.webhooks.clone(), surroundings).await;
     let gateway = web::Data::new(Gateway {
         node: node.clone(),
         counts: Counts::default(),
@@ -102,9 +109,11 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         links: Links::new(&link_secret(&settings)),
         passwords: Passwords::start().map_err(|error| anyhow::anyhow!("passwords cannot be checked: {error}"))?,
         downloads: Arc::new(Semaphore::new(MAX_DOWNLOADS)),
+        webhooks: webhooks.map_err(|error| anyhow::anyhow!("webhooks cannot be sent: {error}"))?,
     });
 
     let leaving = Leaving { drain: settings.drain, spread: settings.reconnect_spread };
+    let edge = gateway.clone();
     let (workers_node, workers_gateway) = (node.clone(), gateway.clone());
     let server = HttpServer::new(move || {
         // Runs once on each worker's thread.
@@ -143,11 +152,13 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let served = server.run().await;
 
     tracing::info!(node.id = %id, "stopping");
+    edge.webhooks.stop().await;
     bus.shutdown().await;
     if let Err(error) = store.end_node(&id).await {
         tracing::warn!(node.id = %id, %error, "the node's lease could not be ended; it runs out by itself");
     }
     store.close().await;
+    trace::finish().await;
     served.context("the server failed")
 }
 

@@ -15,7 +15,7 @@ pub const COMMIT: Option<&str> = match option_env!("CARILLON_BUILD_COMMIT") {
     _ => None,
 };
 
-/// Both in one line, such as `0.1.0 (4be1d2c)`.
+/// Both in one line, such as `0.2.0 (4be1d2c)`.
 pub fn described() -> &'static str {
     static LINE: LazyLock<String> = LazyLock::new(|| format!("{VERSION} ({})", COMMIT.unwrap_or("commit unknown")));
     &LINE

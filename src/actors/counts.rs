@@ -27,6 +27,10 @@ pub struct Metrics {
     pub takeovers: Counter,
     /// Looks into the database for what the bus could not bring.
     pub polls: Counter,
+    /// Messages from other nodes that could not be read: of a later version, as a rule.
+    pub messages_dropped: Counter,
+    /// Calls without an owner that this version cannot read.
+    pub calls_left: Counter,
     /// Signals of sessions and requests of this node.
     pub signals: Outcomes,
     /// Calls begun here.
@@ -67,6 +71,8 @@ impl Default for Metrics {
             gap_repairs: Counter::default(),
             takeovers: Counter::default(),
             polls: Counter::default(),
+            messages_dropped: Counter::default(),
+            calls_left: Counter::default(),
             signals: Outcomes::default(),
             calls_started: Counter::default(),
             calls_ended: Tally::default(),
@@ -123,6 +129,8 @@ impl Metrics {
             ("gap_repairs", "Times that lost events of a call were asked for", &self.gap_repairs),
             ("takeovers", "Calls taken over from nodes that are gone", &self.takeovers),
             ("database_polls", "Looks into the database for events that the bus could not bring", &self.polls),
+            ("messages_dropped", "Messages from other nodes that this version cannot read", &self.messages_dropped),
+            ("calls_left_to_newer_nodes", "Calls without an owner that this version cannot read", &self.calls_left),
             ("calls_started", "Calls begun on this node", &self.calls_started),
         ];
         for (name, help, counter) in counters {
@@ -251,9 +259,9 @@ impl Sweeps {
             ([name], value)
         };
         let took = each().map(|(name, sweep)| seconds(name, sweep.last_took_nanos.load(Ordering::Relaxed), 1e9));
-        page.gauges("sweep_last_run_seconds", "How long a sweeper's last run on this node took", took.collect());
+        page.gauges_f64("sweep_last_run_seconds", "How long a sweeper's last run on this node took", took.collect());
         let interval = each().map(|(name, sweep)| seconds(name, sweep.interval_millis.load(Ordering::Relaxed), 1e3));
-        page.gauges(
+        page.gauges_f64(
             "sweep_interval_seconds",
             "How often a sweeper runs, about, in the whole cluster",
             interval.collect(),
@@ -267,7 +275,7 @@ impl Sweeps {
         });
         let help = "When a sweeper's last run on this node that succeeded ended, in seconds since 1970; until there is \
                     one, when the node began";
-        page.gauges("sweep_last_success_timestamp_seconds", help, succeeded.collect());
+        page.gauges_f64("sweep_last_success_timestamp_seconds", help, succeeded.collect());
     }
 }
 

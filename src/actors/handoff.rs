@@ -5,9 +5,14 @@
 //! owner, so a message that is lost leaves the call where it was. What could not be handed over is taken over by others
 //! when this node's lease ends. Never hands over a call while a commit of it is under way.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use actix::Addr;
+use dashmap::DashMap;
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -92,6 +97,8 @@ pub struct Handover {
 pub async fn hand_over_calls(node: &NodeHandle, until: Instant) -> Handover {
     let mut done = Handover::default();
     let mut turn = 0;
+    // Who would not take a call: leaving too, or of an earlier version that cannot read it.
+    let refusals: Refusals = Refusals::default();
     loop {
         let calls = node.directory.open_calls();
         done.left = calls.len();
@@ -100,15 +107,16 @@ pub async fn hand_over_calls(node: &NodeHandle, until: Instant) -> Handover {
             return done;
         }
         let moving = calls.into_iter().enumerate().map(|(i, (call, addr))| {
-            let fallback = targets.get((turn + i) % targets.len()).cloned();
-            hand_over(node.clone(), call, addr, targets.clone(), fallback)
+            let willing = willing(&refusals, &call, &targets);
+            let fallback = willing.get((turn + i) % willing.len()).cloned();
+            hand_over(node.clone(), call, addr, willing, fallback, refusals.clone())
         });
         let moving = futures_util::stream::iter(moving).buffer_unordered(AT_ONCE);
         let moved =
             moving.take_until(tokio::time::sleep_until(until)).filter(|moved| std::future::ready(*moved)).count();
         let moved = moved.await;
         done.moved += moved;
-        // Who refused a call may be leaving too: the next round begins with another.
+        // Those that go to nobody in particular: the next round begins with another node.
         turn += 1;
         if moved == 0 {
             tokio::time::sleep(PAUSE).await;
@@ -117,13 +125,29 @@ pub async fn hand_over_calls(node: &NodeHandle, until: Instant) -> Handover {
 }
 
 /// The other nodes that live, in the order of their ids.
-async fn targets(node: &Node) -> Arc<Vec<NodeId>> {
+async fn targets(node: &Node) -> Vec<NodeId> {
     // One that came up within the last second is not in the last look yet.
     let live = match node.store.live_nodes().await {
         Ok(live) => live.into_iter().map(|live| live.id).collect(),
         Err(_) => node.membership.live().iter().cloned().collect::<Vec<_>>(),
     };
-    Arc::new(live.into_iter().filter(|other| *other != node.id).collect())
+    live.into_iter().filter(|other| *other != node.id).collect()
+}
+
+/// By call, who has refused it.
+type Refusals = Arc<DashMap<CallId, HashSet<NodeId>>>;
+
+/// Those of the targets that have not refused the call yet; all of them again, once all have.
+fn willing(refusals: &Refusals, call: &CallId, targets: &[NodeId]) -> Vec<NodeId> {
+    let refused = refusals.get(call);
+    let has_refused = |target: &NodeId| refused.as_ref().is_some_and(|refused| refused.contains(target));
+    let willing: Vec<NodeId> = targets.iter().filter(|target| !has_refused(target)).cloned().collect();
+    drop(refused);
+    if willing.is_empty() {
+        refusals.remove(call);
+        return targets.to_vec();
+    }
+    willing
 }
 
 /// The node where most of the call's devices are: a signal then crosses the network once at most.
@@ -140,8 +164,9 @@ async fn hand_over(
     node: NodeHandle,
     call: CallId,
     addr: Addr<CallActor>,
-    targets: Arc<Vec<NodeId>>,
+    targets: Vec<NodeId>,
     fallback: Option<NodeId>,
+    refusals: Refusals,
 ) -> bool {
     let (reply, frozen) = oneshot::channel();
     // `do_send`: an actor that is gone drops the reply. One that is late finds nobody waiting, and goes on.
@@ -159,7 +184,10 @@ async fn hand_over(
             tracing::debug!(call.id = %call, node.id = %to, error = %refusal.message, "call not handed over");
             match node.store.call_owner(&call).await {
                 Ok(Some(owner)) if owner.node != node.id => Some(owner.node),
-                _ => None,
+                _ => {
+                    refusals.entry(call.clone()).or_default().insert(to);
+                    None
+                }
             }
         }
     };
@@ -222,5 +250,25 @@ impl Node {
             }
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_refused_a_call_is_asked_again_for_it_once_everybody_has() {
+        let node = |id: &str| NodeId::new(id).unwrap();
+        let (one, other) = (CallId::new("one").unwrap(), CallId::new("other").unwrap());
+        let targets = [node("a"), node("b")];
+        let refusals = Refusals::default();
+        assert_eq!(willing(&refusals, &one, &targets), targets);
+        refusals.entry(one.clone()).or_default().insert(node("a"));
+        assert_eq!(willing(&refusals, &one, &targets), [node("b")]);
+        assert_eq!(willing(&refusals, &other, &targets), targets, "another call is another matter");
+        refusals.entry(one.clone()).or_default().insert(node("b"));
+        assert_eq!(willing(&refusals, &one, &targets), targets);
+        assert_eq!(willing(&refusals, &one, &targets), targets, "from the beginning");
     }
 }

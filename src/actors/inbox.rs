@@ -21,6 +21,7 @@ use crate::{
         envelope::{self, Envelope},
     },
     domain::UserId,
+    trace::{self, Kind, Span},
     wire::{Frame, render::Item},
 };
 
@@ -34,31 +35,44 @@ impl Inbox {
     pub fn new(node: NodeHandle) -> Arc<Self> {
         Arc::new(Self { node })
     }
-}
 
-fn decode<B: DeserializeOwned>(message: Bytes) -> Option<Envelope<B>> {
-    envelope::decode(message).inspect_err(|error| tracing::warn!(%error, "message from another node dropped")).ok()
+    fn decode<B: DeserializeOwned>(&self, message: Bytes) -> Option<Envelope<B>> {
+        // The bytes are shared, not copied.
+        let again = message.clone();
+        envelope::decode(message).inspect_err(|error| self.node.drop_unread(again, error)).ok()
+    }
 }
 
 impl bus::Inbox for Inbox {
     fn on_node_message(&self, message: Bytes) {
-        let Some(Envelope { from, body, mut blobs }) = decode::<ToNode>(message) else { return };
+        let Some(Envelope { from, trace, body, mut blobs }) = self.decode::<ToNode>(message) else { return };
         let node = &self.node;
         match body {
             ToNode::Ask { id, command, call, caller, ask, hops } => {
                 let serving = node.clone();
-                node.spawn(async move {
+                let mut span = Span::below_remote(trace, "serve ask", Kind::Server);
+                span.note(|span| {
+                    span.set("messaging.system", node.bus_system())
+                        .set("carillon.from.node", from.as_str())
+                        .set("carillon.call.id", call.as_str());
+                });
+                let within = span.context().or(trace);
+                let serve = async move {
                     let result = serving.ask_hop(&call, command, caller, ask, hops).await;
                     fail::fail_point!("answer-before-send");
+                    if let Err(refusal) = &result {
+                        span.fail(refusal.code.as_str());
+                    }
+                    drop(span);
                     if let Err(refusal) = serving.tell_node(&from, &ToNode::Answer { id, result }, &[]) {
                         tracing::debug!(node.id = %from, error = %refusal.message, "answer not published");
                     }
-                });
+                };
+                node.spawn(trace::within(within, serve));
             }
             ToNode::Answer { id, result } => {
-                if let Some((_, (_, waiting))) = node.asks.remove(&id) {
-                    // Who asked may have given up meanwhile.
-                    let _ = waiting.send(result);
+                if let Some((_, waiting)) = node.asks.remove(&id) {
+                    waiting.end(result);
                 }
             }
             ToNode::Signal { call, from: user, from_device, kind, to, to_device, session, ask, origin, key } => {
@@ -123,7 +137,7 @@ impl bus::Inbox for Inbox {
 
     fn on_user_message(&self, user: &UserId, message: Bytes) {
         let Some(addr) = self.node.directory.user(user) else { return };
-        let Some(Envelope { from, body, blobs }) = decode::<ToUser>(message) else { return };
+        let Some(Envelope { from, trace, body, blobs }) = self.decode::<ToUser>(message) else { return };
         // `do_send` throughout: see `Node::deliver_here`.
         match body {
             ToUser::Delivery { call, epoch, items, standing, unlinked } => {
@@ -132,7 +146,7 @@ impl bus::Inbox for Inbox {
                     return;
                 };
                 let at = clock::monotonic();
-                let delivery = Delivery { call, epoch, owner: from, items, standing, unlinked, at };
+                let delivery = Delivery { call, epoch, owner: from, items, standing, unlinked, trace, at };
                 addr.do_send(user::Deliver(Arc::new(delivery)));
             }
             ToUser::Signal { head } => {

@@ -16,6 +16,7 @@ pub mod media_facts;
 pub mod media_watch;
 pub mod membership;
 pub mod messages;
+mod newer;
 pub mod node;
 pub mod operator;
 pub mod outbox;

@@ -13,12 +13,13 @@ use super::{
     Answer, Ask, Caller, Node,
     call::{CallActor, LetGo},
     messages::{Request, ToNode},
-    node::ASK_TIMEOUT,
+    node::{ASK_TIMEOUT, Waiting},
 };
 use crate::{
     clock,
     domain::{Call, CallId, NodeId, Rejection},
-    store::{ClaimOutcome, StoreError, is_keyed},
+    store::{ClaimOutcome, Prospect, StoreError, is_keyed},
+    trace::{self, Kind, Span},
     wire::{ErrorCode, Refusal},
 };
 
@@ -137,7 +138,15 @@ impl Node {
         ask: Ask,
         hops: u8,
     ) -> Result<(u64, oneshot::Receiver<Outcome>), Refusal> {
-        let (id, answer) = self.expect_answer(owner);
+        let mut span = Span::begin("ask owner", Kind::Client);
+        span.note(|span| {
+            span.set("messaging.system", self.bus_system())
+                .set("messaging.operation.type", "send")
+                .set("carillon.to.node", owner.as_str())
+                .set("carillon.call.id", call.as_str());
+        });
+        let _within = trace::enter(span.context_or_current());
+        let (id, answer) = self.expect_answer_within(owner, span);
         let body = ToNode::Ask { id, command, call: call.clone(), caller, ask, hops };
         match self.tell_node(owner, &body, &[]) {
             Ok(()) => Ok((id, answer)),
@@ -150,9 +159,14 @@ impl Node {
 
     /// A question to a node that is about to be sent.
     pub(super) fn expect_answer(&self, of: &NodeId) -> (u64, oneshot::Receiver<Outcome>) {
+        self.expect_answer_within(of, Span::none())
+    }
+
+    /// The same; the span ends with the wait, however that ends.
+    fn expect_answer_within(&self, of: &NodeId, span: Span) -> (u64, oneshot::Receiver<Outcome>) {
         let id = self.next_ask();
         let (reply, answer) = oneshot::channel();
-        self.asks.insert(id, (of.clone(), reply));
+        self.asks.insert(id, Waiting { of: of.clone(), reply, span });
         (id, answer)
     }
 
@@ -210,42 +224,39 @@ impl Node {
         if let Some(addr) = self.directory.call(call) {
             return Ok(Place::Here(addr));
         }
-        let term = self.membership.term();
-        let claimed = match self.claim(call).await? {
-            ClaimOutcome::NotFound => return Err(Rejection::NotFound.into()),
-            ClaimOutcome::OwnedBy(owner) => return Ok(Place::There(owner)),
-            ClaimOutcome::Claimed { .. } => true,
-            ClaimOutcome::Ended => false,
-        };
-        let stored = self.store.load_call(call).await?.ok_or(Rejection::NotFound)?;
-        if claimed && stored.owner != self.id {
-            // Claimed by another meanwhile: this node's lease had run out.
-            return Ok(Place::There(stored.owner));
+        for _ in 0..ATTEMPTS {
+            let term = self.membership.term();
+            // Read before it is claimed: a node that cannot read a call must leave it to those that can.
+            let (stored, open) = match self.store.prospect(call, &self.id).await? {
+                Prospect::NotFound => return Err(Rejection::NotFound.into()),
+                Prospect::OwnedBy(owner) => return Ok(Place::There(owner)),
+                Prospect::Beyond { seq, kind } => return Err(self.leave_to_newer(call, seq, &kind)),
+                Prospect::Ended(stored) => (stored, false),
+                Prospect::Free(stored) => (stored, true),
+            };
+            let history = stored.history;
+            let Some(state) = Call::rebuild(call.clone(), &history) else {
+                tracing::error!(call.id = %call, events = history.len(), "call cannot be rebuilt from its events");
+                return Err(Refusal::new(ErrorCode::Internal, "the call cannot be rebuilt"));
+            };
+            let epoch = if open {
+                if self.is_draining() {
+                    return Err(Refusal::unavailable("the node is leaving; try another"));
+                }
+                // Claimed only as it was read. Else somebody else was quicker, or its last owner still wrote: once more.
+                let ClaimOutcome::Claimed { epoch } = self.store.claim(call, state.seq, &self.id).await? else {
+                    continue;
+                };
+                self.metrics.takeovers.inc();
+                tracing::info!(call.id = %call, node.id = %self.id, epoch, seq = state.seq, "call taken over");
+                epoch
+            } else {
+                stored.epoch
+            };
+            let actor = CallActor::rebuilt(self.clone(), state, history, epoch);
+            return Ok(Place::Here(self.start_call(actor, term)?));
         }
-        let (epoch, history) = (stored.epoch, stored.history);
-        let Some(state) = Call::rebuild(call.clone(), &history) else {
-            tracing::error!(call.id = %call, events = history.len(), "call cannot be rebuilt from its events");
-            return Err(Refusal::new(ErrorCode::Internal, "the call cannot be rebuilt"));
-        };
-        if claimed {
-            self.metrics.takeovers.inc();
-            tracing::info!(call.id = %call, node.id = %self.id, epoch, seq = state.seq, "call taken over");
-        }
-        let actor = CallActor::rebuilt(self.clone(), state, history, epoch);
-        Ok(Place::Here(self.start_call(actor, term)?))
-    }
-
-    /// Claims a call whose owner is gone, unless this node leaves: then it looks only.
-    async fn claim(&self, call: &CallId) -> Result<ClaimOutcome, Refusal> {
-        if !self.is_draining() {
-            return Ok(self.store.claim(call, &self.id).await?);
-        }
-        match self.store.call_owner(call).await? {
-            None => Ok(ClaimOutcome::NotFound),
-            Some(owner) if owner.ended => Ok(ClaimOutcome::Ended),
-            Some(owner) if owner.alive && owner.node != self.id => Ok(ClaimOutcome::OwnedBy(owner.node)),
-            Some(_) => Err(Refusal::unavailable("the node is leaving; try another")),
-        }
+        Err(Refusal::unavailable("the call goes from hand to hand"))
     }
 
     /// `term`: under which the call was claimed or begun. If the lease was lost since, the actor lets go at once.
@@ -268,13 +279,15 @@ fn send(addr: &Addr<CallActor>, command: Uuid, caller: Caller, ask: Ask) -> Sent
     let (reply, answer) = oneshot::channel();
     // `do_send`: an actor that is gone drops the message and with it `reply`, which the asker notices. What may wait is
     // bounded by what each session may have under way, and by the call's own queue.
-    addr.do_send(Request { command, caller: Some(caller), ask, reply });
+    let (trace, span) = (trace::current(), Span::none());
+    addr.do_send(Request { command, caller: Some(caller), ask, reply, trace, span });
     answer
 }
 
 fn get(addr: &Addr<CallActor>) -> Sent {
     let (reply, answer) = oneshot::channel();
-    addr.do_send(Request { command: Uuid::now_v7(), caller: None, ask: Ask::Get, reply });
+    let (trace, span) = (trace::current(), Span::none());
+    addr.do_send(Request { command: Uuid::now_v7(), caller: None, ask: Ask::Get, reply, trace, span });
     answer
 }
 
@@ -290,6 +303,10 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         if error.is_retryable() {
             Refusal::unavailable("the database is not available")
+        } else if matches!(error, StoreError::Unreadable(_)) {
+            // Written by a later version, as far as anybody can tell: another node may be able to.
+            tracing::warn!(%error, "what is stored cannot be read by this version");
+            Refusal::unavailable("this node cannot read what is stored; another may")
         } else {
             tracing::error!(%error, "the store failed");
             Refusal::new(ErrorCode::Internal, "the store failed")

@@ -10,6 +10,8 @@ use clap::Args;
 
 use crate::secret::Secret;
 
+pub(super) mod traces;
+
 /// Every setting, as it was given or by default.
 #[derive(Debug, Clone, Args)]
 pub struct RawSettings {
@@ -26,7 +28,11 @@ pub struct RawSettings {
     #[command(flatten)]
     pub(super) recording: RecordingArgs,
     #[command(flatten)]
+    pub(super) webhook: WebhookArgs,
+    #[command(flatten)]
     pub(super) log: LogArgs,
+    #[command(flatten)]
+    pub(super) traces: traces::TraceArgs,
 }
 
 /// The node itself.
@@ -335,6 +341,31 @@ pub(super) struct RecordingArgs {
     #[arg(long = "recordings-link-secret", env = "RECORDINGS_LINK_SECRET", hide_env_values = true)]
     #[arg(value_name = "SECRET")]
     pub(super) recordings_link_secret: Option<Secret>,
+}
+
+/// How the application's backend is told of what happens.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Webhooks (which there are is said over the service API)")]
+pub(super) struct WebhookArgs {
+    /// Whether webhooks may go to addresses that are not public, and by http: on or off. For development: whoever has a
+    /// service key can then have any address within the network asked.
+    #[arg(long = "carillon-webhook-allow-private", visible_alias = "webhook-allow-private")]
+    #[arg(env = "CARILLON_WEBHOOK_ALLOW_PRIVATE", hide_env_values = true)]
+    #[arg(value_name = "ON|OFF", default_value = "off")]
+    pub(super) webhook_allow_private: String,
+
+    /// Seconds an endpoint may take to answer, 1 to 30.
+    #[arg(long = "carillon-webhook-timeout-secs", visible_alias = "webhook-timeout-secs")]
+    #[arg(env = "CARILLON_WEBHOOK_TIMEOUT_SECS", hide_env_values = true)]
+    #[arg(value_name = "SECONDS", default_value = "10")]
+    pub(super) webhook_timeout_secs: String,
+
+    /// The waits between attempts at a delivery that fails, about: seconds, each 1 to 86400, at most 20 of them, separated by
+    /// commas. After the last attempt it is a dead letter.
+    #[arg(long = "carillon-webhook-retry-secs", visible_alias = "webhook-retry-secs")]
+    #[arg(env = "CARILLON_WEBHOOK_RETRY_SECS", hide_env_values = true)]
+    #[arg(value_name = "SECONDS,…", default_value = "5,30,120,600,1800,7200,21600")]
+    pub(super) webhook_retry_secs: String,
 }
 
 /// What is written to standard error.

@@ -6,6 +6,7 @@ use crate::{
     gateway::{address::TrustedProxies, auth::AuthSettings, headers::Hsts, limits::Rules},
     media::FilesConfig,
     secret::Secret,
+    trace::ExportSettings,
 };
 
 /// Every setting of a node. `Debug` shows no secret.
@@ -75,8 +76,12 @@ pub struct Settings {
     pub ice_relay_only: bool,
     /// Where recordings are kept, if they are.
     pub recordings: Recordings,
+    /// How webhooks are sent.
+    pub webhooks: crate::webhooks::Config,
     /// What is logged, and how.
     pub log: LogSettings,
+    /// Where traces are sent; `None`: nowhere.
+    pub traces: Option<ExportSettings>,
     /// Development mode: print ready links.
     pub dev: bool,
     /// What the operator should know, to be logged once the log is there. No secret in them.

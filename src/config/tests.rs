@@ -5,6 +5,8 @@ use clap::{Args, FromArgMatches, builder::Resettable};
 use super::{BusyPolicy, Database, LogFormat, RawSettings, Settings, SettingsError, validate::flag};
 use crate::gateway::{address::TrustedProxies, headers::Hsts, limits::Rules};
 
+mod traces;
+
 fn command() -> clap::Command {
     // Without the environment: tests set flags, and the machine's variables are not theirs.
     RawSettings::augment_args(clap::Command::new("test"))
@@ -89,6 +91,7 @@ fn a_number_outside_its_bounds_is_refused_with_its_name_and_the_bounds() {
         ("jwt-leeway-secs", "CARILLON_JWT_LEEWAY_SECS", 0, 300),
         ("max-participants", "CARILLON_MAX_PARTICIPANTS", 2, 1000),
         ("workers", "CARILLON_WORKERS", 1, 64),
+        ("webhook-timeout-secs", "CARILLON_WEBHOOK_TIMEOUT_SECS", 1, 30),
         ("db-connections", "CARILLON_DB_CONNECTIONS", 1, 128),
     ] {
         for good in [least, most] {
@@ -326,4 +329,20 @@ fn tokens_are_made_with_the_configured_secret_or_the_development_secret_that_is_
     let node = in_folder(folder.path(), &["--dev"]).with_keys_for_serving(false).unwrap();
     assert_eq!(tokens(&[]).unwrap().auth.secret, node.auth.secret);
     assert!(tokens(&["--jwks-url=https://id.example"]).is_err());
+}
+
+#[test]
+fn the_waits_between_attempts_at_webhooks_are_a_list_within_bounds() {
+    let retries = |value: &str| settings(&[&format!("--webhook-retry-secs={value}")]).map(|s| s.webhooks.retries);
+    let secs = |secs: &[u64]| secs.iter().copied().map(std::time::Duration::from_secs).collect::<Vec<_>>();
+    assert_eq!(retries("1, 86400").unwrap(), secs(&[1, 86400]));
+    assert_eq!(settings(&[]).unwrap().webhooks.retries, secs(&[5, 30, 120, 600, 1800, 7200, 21600]));
+    let many = ["1"; 21].join(",");
+    for wrong in ["", "0", "86401", "1,soon", "5s", &many] {
+        let said = refusal(&[&format!("--webhook-retry-secs={wrong}")]);
+        assert!(said.starts_with("CARILLON_WEBHOOK_RETRY_SECS (--webhook-retry-secs) is "), "{said}");
+    }
+    assert!(!settings(&[]).unwrap().webhooks.allow_private);
+    let allowing = settings(&["--webhook-allow-private=true"]).unwrap();
+    assert!(allowing.webhooks.allow_private && allowing.warnings.iter().any(|w| w.contains("WEBHOOK_ALLOW_PRIVATE")));
 }

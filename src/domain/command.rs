@@ -39,6 +39,8 @@ pub struct Start {
     /// A peer-to-peer call moves to the media server when it outgrows two.
     pub escalates: bool,
     pub initiator: UserId,
+    /// As their token names them.
+    pub initiator_name: Option<String>,
     pub device: DeviceId,
     pub group: Option<GroupId>,
     /// Whom to ring; without duplicates and without the initiator.

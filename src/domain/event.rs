@@ -215,6 +215,9 @@ pub struct Created {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub escalates: bool,
     pub initiator: UserId,
+    /// As their token named them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initiator_name: Option<String>,
     pub device: DeviceId,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<GroupId>,

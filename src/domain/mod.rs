@@ -14,6 +14,7 @@ pub mod quality;
 pub mod recording;
 pub mod rejection;
 pub mod time;
+pub mod webhook;
 
 pub use busy::BusyPolicy;
 pub use call::{AbortReason, Call, CallMode, CallStatus, CallType, End, EndReason, Escalation, EscalationCause};
@@ -25,3 +26,4 @@ pub use participant::{Participant, ParticipantStatus, Role};
 pub use recording::{Recording, RecordingStatus};
 pub use rejection::Rejection;
 pub use time::Timestamp;
+pub use webhook::{EventFilter, Notice, WebhookEvent};

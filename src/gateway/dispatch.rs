@@ -56,8 +56,14 @@ pub enum Pending {
     },
 }
 
-/// Sends a command. What concerns only a session, and signals, are not for here.
-pub fn send(gateway: &Gateway, request: Request, caller: Caller, key: Option<CommandKey>) -> Result<Pending, Refusal> {
+/// Sends a command. What concerns only a session, and signals, are not for here. `name`: as the caller's token has it.
+pub fn send(
+    gateway: &Gateway,
+    request: Request,
+    caller: Caller,
+    name: Option<&str>,
+    key: Option<CommandKey>,
+) -> Result<Pending, Refusal> {
     match request {
         Request::Call { call, ask, reply: ReplyShape::Media } => {
             let noted = key.map(|key| (key, call.clone(), caller.user.clone()));
@@ -68,14 +74,20 @@ pub fn send(gateway: &Gateway, request: Request, caller: Caller, key: Option<Com
             let (who, keyed) = (Who::of(&caller), key.map(|_| caller.clone()));
             Ok(Pending::Asked { answer: gateway.node.ask_once(&call, caller, ask, key), reply, who, keyed })
         }
-        Request::Start(data) => begin(gateway, *data, caller, key),
+        Request::Start(data) => begin(gateway, *data, caller, name, key),
         Request::Presence { users } => Ok(Pending::Presence { users }),
         Request::Quality(reported) => Ok(Pending::Reported { reported, caller, key }),
         Request::Hello(_) | Request::Refresh { .. } | Request::Signal(_) => Err(Refusal::invalid("unknown command")),
     }
 }
 
-fn begin(gateway: &Gateway, data: StartData, caller: Caller, key: Option<CommandKey>) -> Result<Pending, Refusal> {
+fn begin(
+    gateway: &Gateway,
+    data: StartData,
+    caller: Caller,
+    name: Option<&str>,
+    key: Option<CommandKey>,
+) -> Result<Pending, Refusal> {
     // Of a key too: two starts with the same one want the same call, whichever node each arrives at.
     let own_id = data.call_id.is_some() || key.is_some();
     let ring_timeout = data.ring_timeout();
@@ -89,6 +101,7 @@ fn begin(gateway: &Gateway, data: StartData, caller: Caller, key: Option<Command
             mode: if data.mode == Some(StartMode::Sfu) { CallMode::Sfu } else { CallMode::P2p },
             escalates: matches!(data.mode, None | Some(StartMode::Auto)),
             initiator: caller.user.clone(),
+            initiator_name: name.map(str::to_owned),
             device: caller.device.clone(),
             group: data.group_id,
             callees: data.callee_ids.unwrap_or_default(),

@@ -21,6 +21,7 @@ use crate::{
     clock,
     domain::{CallMode, DeviceId, SessionId, UserId},
     media::{ClientMedia, MediaError, Permissions},
+    webhooks::Webhooks,
     wire::{CallView, ErrorCode, Frame, Refusal},
 };
 
@@ -48,6 +49,7 @@ pub struct Gateway {
     pub passwords: Passwords,
     /// Downloads under way.
     pub downloads: Arc<Semaphore>,
+    pub webhooks: Webhooks,
 }
 
 /// Whose media it is about.

@@ -30,6 +30,7 @@ use crate::{
     },
     clock,
     domain::{DeviceId, SessionId, UserId},
+    trace,
     wire::{ErrorCode, Frame, Refusal},
 };
 
@@ -122,6 +123,8 @@ pub struct Session {
     phase: Phase,
     early: Vec<ByteString>,
     in_flight: usize,
+    /// As the user's token has it.
+    name: Option<Box<str>>,
     /// The beginning of a message that comes in parts.
     partial: Option<Vec<u8>>,
     /// When the frame in hand was read.
@@ -156,6 +159,7 @@ pub fn upgrade(
         phase,
         early: Vec::new(),
         in_flight: 0,
+        name: None,
         partial: None,
         read_at: clock::monotonic(),
     };
@@ -167,6 +171,7 @@ type Ctx = WebsocketContext<Session>;
 impl Session {
     fn refuse(&self, frame: Option<&ClientFrame<'_>>, refusal: &Refusal) {
         self.gateway.counts.refuse(frame.map(|frame| &*frame.event), refusal.code);
+        let refusal = &*refusal.traced(trace::current_id());
         let frame = match frame {
             Some(ClientFrame { id: Some(id), .. }) => Frame::reply_err(id, refusal),
             Some(frame) => Frame::error_event(Some(&frame.event), refusal),
@@ -256,6 +261,13 @@ impl Session {
             Ok(Request::Hello(hello)) => self.hello(&frame, hello, ctx),
             Ok(_) => {}
             Err(refusal) => self.refuse_limited(Some(&frame), &refusal),
+        }
+    }
+
+    fn write(&mut self, frame: Frame, ctx: &mut Ctx) {
+        self.socket.taken(frame.len());
+        if !matches!(self.phase, Phase::Closing) {
+            ctx.text(frame.into_bytes());
         }
     }
 
@@ -369,11 +381,13 @@ impl Handler<Out> for Session {
 
     fn handle(&mut self, out: Out, ctx: &mut Self::Context) {
         match out {
-            Out::Frame(frame) => {
-                self.socket.taken(frame.len());
-                if !matches!(self.phase, Phase::Closing) {
-                    ctx.text(frame.into_bytes());
-                }
+            Out::Frame(frame) => self.write(frame, ctx),
+            Out::Traced(traced) => {
+                let (frame, mut span) = *traced;
+                span.note(|span| {
+                    span.set("carillon.session.id", self.socket.id.as_str()).set("carillon.bytes", frame.len());
+                });
+                self.write(frame, ctx);
             }
             Out::Ping => ctx.ping(b""),
             Out::Close(close) => self.close(close, ctx),

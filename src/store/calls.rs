@@ -35,6 +35,22 @@ pub struct CallOwner {
     pub ended: bool,
 }
 
+/// A call as whoever would own it finds it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Prospect {
+    NotFound,
+    /// Its owner lives.
+    OwnedBy(NodeId),
+    Ended(StoredCall),
+    /// Open, and its owner is who asks or has no good lease: it may be claimed as it stands here.
+    Free(StoredCall),
+    /// Open or ended, and with an event that this version cannot read: a later one wrote it, or it is damaged.
+    Beyond {
+        seq: u64,
+        kind: String,
+    },
+}
+
 /// What became of a try to take a call over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClaimOutcome {
@@ -44,6 +60,8 @@ pub enum ClaimOutcome {
     },
     /// Its owner lives.
     OwnedBy(NodeId),
+    /// It has come further than who would claim it has read.
+    MovedOn,
     Ended,
     NotFound,
 }
@@ -75,22 +93,33 @@ fn node(id: &str) -> Result<NodeId, Fault> {
     NodeId::new(id).map_err(|_| Fault::Unreadable("a node's id"))
 }
 
-fn load(conn: &mut Conn, id: &CallId) -> Result<Option<StoredCall>, Fault> {
-    with_conn!(conn, |c| {
-        let Some((owner, epoch, seq, _, alive)) = owner_row!(c, id)? else { return Ok(None) };
-        // A commit may come between the two statements: its events are left out.
-        let rows: Vec<(i64, StoredTime, String)> = call_events::table
+/// The first event that cannot be read.
+struct Beyond {
+    seq: u64,
+    kind: String,
+}
+
+/// The events of a call up to `seq`.
+fn history(conn: &mut Conn, id: &CallId, seq: i64) -> Result<Result<Vec<Recorded>, Beyond>, Fault> {
+    let rows: Vec<(i64, StoredTime, String, String)> = with_conn!(conn, |c| {
+        call_events::table
             .filter(call_events::call_id.eq(id.as_str()).and(call_events::seq.le(seq)))
             .order(call_events::seq)
-            .select((call_events::seq, call_events::at, call_events::payload))
-            .load(c)?;
-        let history = rows.into_iter().map(|(seq, at, payload)| {
-            let event = serde_json::from_str(&payload).map_err(|_| Fault::Unreadable("an event"))?;
-            Ok(Recorded { seq: unsigned(seq), at: at.0, event })
-        });
-        let history = history.collect::<Result<Vec<_>, Fault>>()?;
-        Ok(Some(StoredCall { owner: node(&owner)?, owner_alive: alive.is_some(), epoch: unsigned(epoch), history }))
-    })
+            .select((call_events::seq, call_events::at, call_events::kind, call_events::payload))
+            .load(c)?
+    });
+    let events = rows.into_iter().map(|(seq, at, kind, payload)| match serde_json::from_str(&payload) {
+        Ok(event) => Ok(Recorded { seq: unsigned(seq), at: at.0, event }),
+        Err(_) => Err(Beyond { seq: unsigned(seq), kind }),
+    });
+    Ok(events.collect())
+}
+
+fn load(conn: &mut Conn, id: &CallId) -> Result<Option<StoredCall>, Fault> {
+    let Some((owner, epoch, seq, _, alive)) = with_conn!(conn, |c| owner_row!(c, id))? else { return Ok(None) };
+    // A commit may come between the two statements: its events are left out.
+    let history = history(conn, id, seq)?.map_err(|_| Fault::Unreadable("an event"))?;
+    Ok(Some(StoredCall { owner: node(&owner)?, owner_alive: alive.is_some(), epoch: unsigned(epoch), history }))
 }
 
 impl Store {
@@ -118,9 +147,33 @@ impl Store {
         self.read(load).await
     }
 
-    /// Takes the call over for `me`, if it is open and its owner is `me` or has no good lease by the database's clock.
-    /// From then on only commits with the new epoch go in.
-    pub async fn claim(&self, id: &CallId, me: &NodeId) -> Result<ClaimOutcome, StoreError> {
+    /// The call, if `me` may claim it or nobody need own it. What is read is checked before anything is claimed: who
+    /// cannot read a call must not own it, or nobody who can would get it.
+    pub async fn prospect(&self, id: &CallId, me: &NodeId) -> Result<Prospect, StoreError> {
+        let (id, me) = (id.clone(), me.clone());
+        let look = move |conn: &mut Conn| {
+            let Some((owner, epoch, seq, open, alive)) = with_conn!(conn, |c| owner_row!(c, id))? else {
+                return Ok(Prospect::NotFound);
+            };
+            let (owner, owner_alive) = (node(&owner)?, alive.is_some());
+            if open && owner_alive && owner != me {
+                return Ok(Prospect::OwnedBy(owner));
+            }
+            // A commit may come between the two statements: its events are left out, and the claim is refused.
+            Ok(match history(conn, &id, seq)? {
+                Err(Beyond { seq, kind }) => Prospect::Beyond { seq, kind },
+                Ok(history) => {
+                    let stored = StoredCall { owner, owner_alive, epoch: unsigned(epoch), history };
+                    if open { Prospect::Free(stored) } else { Prospect::Ended(stored) }
+                }
+            })
+        };
+        self.read(look).await
+    }
+
+    /// Takes the call over for `me`, who has read it up to `seq`, if it is open, has come no further, and its owner is
+    /// `me` or has no good lease by the database's clock. From then on only commits with the new epoch go in.
+    pub async fn claim(&self, id: &CallId, seq: u64, me: &NodeId) -> Result<ClaimOutcome, StoreError> {
         let (id, me) = (id.clone(), me.clone());
         let claim = move |conn: &mut Conn| {
             with_conn!(conn, |c| {
@@ -129,18 +182,19 @@ impl Store {
                     .select(nodes::id);
                 let free = calls::owner_node.eq(me.as_str()).or(diesel::dsl::not(exists(lease)));
                 // Not `get_result`: see `commit_postgres`. It returns before the commit.
-                let claimed: Vec<i64> =
-                    diesel::update(calls::table.filter(calls::id.eq(id.as_str()).and(calls::open).and(free)))
-                        .set((calls::owner_node.eq(me.as_str()), calls::epoch.eq(calls::epoch + 1)))
-                        .returning(calls::epoch)
-                        .load(c)?;
+                let here = calls::id.eq(id.as_str()).and(calls::seq.eq(signed(seq)));
+                let claimed: Vec<i64> = diesel::update(calls::table.filter(here.and(calls::open).and(free)))
+                    .set((calls::owner_node.eq(me.as_str()), calls::epoch.eq(calls::epoch + 1)))
+                    .returning(calls::epoch)
+                    .load(c)?;
                 if let Some(epoch) = claimed.first() {
                     return Ok(ClaimOutcome::Claimed { epoch: unsigned(*epoch) });
                 }
                 Ok(match owner_row!(c, id)? {
                     None => ClaimOutcome::NotFound,
                     Some((_, _, _, false, _)) => ClaimOutcome::Ended,
-                    Some((owner, ..)) => ClaimOutcome::OwnedBy(node(&owner)?),
+                    Some((owner, _, _, _, Some(_))) if owner != me.as_str() => ClaimOutcome::OwnedBy(node(&owner)?),
+                    Some(_) => ClaimOutcome::MovedOn,
                 })
             })
         };

@@ -102,6 +102,7 @@ columns!(
         node: &'a str => Text,
         epoch: i64 => BigInt,
         command_id: StoredId => DbUuid,
+        trace: Option<StoredId> => Nullable<DbUuid>,
     }
 );
 
@@ -181,5 +182,21 @@ columns!(
         user_id: &'a str => Text,
         created_at: StoredTime => DbTime,
         recording_id: &'a str => Text,
+    }
+);
+
+columns!(
+    /// One of each per event and webhook that is to hear of it.
+    Outgoings {
+        id: StoredId => DbUuid,
+        webhook_id: StoredId => DbUuid,
+        event: &'a str => Text,
+        lane: &'a str => Text,
+        pos: i64 => BigInt,
+        user_id: Option<&'a str> => Nullable<Text>,
+        created_at: StoredTime => DbTime,
+        expires_at: Option<StoredTime> => Nullable<DbTime>,
+        payload: &'a str => Text,
+        first: bool => Bool,
     }
 );

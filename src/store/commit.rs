@@ -5,10 +5,14 @@ use std::sync::Arc;
 use super::{
     error::StoreError,
     invitations::{self, Answer, Invitation},
+    outbox::{Outgoing, Subscriptions},
     recording_commits::CallRecordings,
-    types::{CommandId, is_keyed},
+    types::{CommandId, StoredId, is_keyed},
 };
-use crate::domain::{Call, CallId, NodeId, Participant, Recorded, UserId, call::glare::Slot};
+use crate::{
+    domain::{Call, CallId, NodeId, Participant, Recorded, UserId, call::glare::Slot},
+    trace::TraceContext,
+};
 
 /// One decision about one call, to be made durable.
 #[derive(Debug, Clone)]
@@ -35,6 +39,8 @@ pub struct Commit {
     pub by: Option<UserId>,
     /// The command's name.
     pub kind: &'static str,
+    /// What it is done for; its events bear the trace's id.
+    pub trace: Option<TraceContext>,
 }
 
 /// What became of a commit. But for `Committed`, nothing was written.
@@ -65,13 +71,14 @@ pub(super) struct Prepared {
     pub invitations: Vec<Invitation>,
     pub answers: Vec<Answer>,
     pub recordings: CallRecordings,
+    pub outgoing: Vec<Outgoing>,
     /// About what it adds to the batch's statements.
     pub bytes: usize,
 }
 
 impl Prepared {
     /// Checks and works out. Does no IO.
-    pub fn new(commit: Commit) -> Result<Self, StoreError> {
+    pub fn new(commit: Commit, subscriptions: &Subscriptions) -> Result<Self, StoreError> {
         let first = commit.events.first().map_or(0, |r| r.seq);
         let last = commit.events.last().map_or(0, |r| r.seq);
         let fits = first == commit.prev_seq + 1
@@ -94,17 +101,24 @@ impl Prepared {
         }
         let (invitations, answers) = invitations::derive(commit.before.as_deref(), &commit.events);
         let recordings = CallRecordings::of(commit.before.as_deref(), &commit.after, &commit.events);
+        let outgoing = subscriptions.of_commit(commit.before.as_deref(), &commit.after, &commit.events);
         let bytes = payloads.iter().map(String::len).sum::<usize>()
             + commit.outcome.as_ref().map_or(0, String::len)
             + commit.after.metadata.as_ref().filter(|_| commit.prev_seq == 0).map_or(0, |m| m.len())
-            + 256 * (1 + changed.len() + invitations.len() + recordings.rows());
+            + outgoing.iter().map(|row| row.payload.len()).sum::<usize>()
+            + 256 * (1 + changed.len() + invitations.len() + recordings.rows() + outgoing.len());
         let attempt = if is_keyed(commit.command) { CommandId::now_v7() } else { commit.command };
-        Ok(Self { commit, attempt, payloads, changed, invitations, answers, recordings, bytes })
+        Ok(Self { commit, attempt, payloads, changed, invitations, answers, recordings, outgoing, bytes })
     }
 
     /// The call's id.
     pub fn call(&self) -> &CallId {
         &self.commit.after.id
+    }
+
+    /// What stands in its events.
+    pub fn trace(&self) -> Option<StoredId> {
+        self.commit.trace.map(|context| StoredId(context.trace.as_uuid()))
     }
 
     /// Opens a call.

@@ -17,7 +17,9 @@ use diesel::{
 };
 
 use super::{
-    columns::{Answers, Commits, Events, Invitations, Participants, RecordingParts, RecordingStops, Recordings},
+    columns::{
+        Answers, Commits, Events, Invitations, Outgoings, Participants, RecordingParts, RecordingStops, Recordings,
+    },
     commit::Prepared,
     error::Fault,
     models::{ParticipantRow, count},
@@ -45,6 +47,7 @@ struct Statement<'a> {
     recordings: Recordings<'a>,
     stops: RecordingStops<'a>,
     parts: RecordingParts<'a>,
+    outgoing: Outgoings<'a>,
     any_slot: bool,
     any_end: bool,
 }
@@ -94,6 +97,23 @@ impl<'a> Statement<'a> {
         self.add_participants(prepared);
         self.add_invitations(prepared);
         self.add_recordings(prepared);
+        self.add_outgoing(prepared);
+    }
+
+    fn add_outgoing(&mut self, prepared: &'a Prepared) {
+        let o = &mut self.outgoing;
+        for row in &prepared.outgoing {
+            o.id.push(StoredId(row.id));
+            o.webhook_id.push(StoredId(row.webhook));
+            o.event.push(row.event);
+            o.lane.push(prepared.call().as_str());
+            o.pos.push(row.pos);
+            o.user_id.push(row.user.as_ref().map(|user| user.as_str()));
+            o.created_at.push(StoredTime(row.at));
+            o.expires_at.push(row.expires_at.map(StoredTime));
+            o.payload.push(&row.payload);
+            o.first.push(row.first);
+        }
     }
 
     fn add_recordings(&mut self, prepared: &'a Prepared) {
@@ -135,6 +155,7 @@ impl<'a> Statement<'a> {
             e.node.push(commit.node.as_str());
             e.epoch.push(signed(commit.epoch));
             e.command_id.push(StoredId(prepared.attempt));
+            e.trace.push(prepared.trace());
         }
     }
 
@@ -244,7 +265,7 @@ impl QueryFragment<Pg> for Statement<'_> {
         out.push_sql(ENTERED[2]);
         out.push_sql(RESULTS);
         out.push_sql(
-            ", events AS (INSERT INTO call_events (call_id, seq, at, kind, payload, node, epoch, command_id) \
+            ", events AS (INSERT INTO call_events (call_id, seq, at, kind, payload, node, epoch, command_id, trace) \
              SELECT e.* FROM ",
         );
         self.events.source(self.events.call_id.len(), "e", &mut out)?;
@@ -285,6 +306,7 @@ impl QueryFragment<Pg> for Statement<'_> {
             out.push_sql(" WHERE (n.call_id IN (SELECT id FROM entered)) IS TRUE)");
         }
         self.walk_recordings(&mut out)?;
+        self.walk_outgoing(&mut out)?;
         if self.any_end {
             out.push_sql(FREED);
         }
@@ -321,6 +343,25 @@ impl Statement<'_> {
             self.parts.source(self.parts.user_id.len(), "y", out)?;
             out.push_sql(" WHERE (y.call_id IN (SELECT id FROM entered)) IS TRUE ON CONFLICT DO NOTHING)");
         }
+        Ok(())
+    }
+}
+
+impl Statement<'_> {
+    /// What is first of its lane now is due, unless something of an earlier commit is still to be sent.
+    fn walk_outgoing<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        if self.outgoing.id.is_empty() {
+            return Ok(());
+        }
+        out.push_sql(
+            ", told AS (INSERT INTO webhook_deliveries (id, webhook_id, event, lane, pos, call_id, user_id, created_at, \
+             expires_at, payload, state, next_at, attempts) SELECT o.id, o.webhook_id, o.event, o.lane, o.pos, o.lane, \
+             o.user_id, o.created_at, o.expires_at, o.payload, CASE WHEN o.first AND NOT EXISTS \
+             (SELECT FROM webhook_deliveries d WHERE d.webhook_id = o.webhook_id AND d.lane = o.lane \
+             AND d.state IN ('due', 'waiting') AND d.pos < o.pos) THEN 'due' ELSE 'waiting' END, now(), 0 FROM ",
+        );
+        self.outgoing.source(self.outgoing.id.len(), "o", out)?;
+        out.push_sql(" WHERE (o.lane IN (SELECT id FROM entered)) IS TRUE)");
         Ok(())
     }
 }

@@ -10,6 +10,7 @@ use super::{
     commit::Prepared,
     error::Fault,
     models::{CallRow, EventRow, InvitationRow, ParticipantRow, ResultRow, SlotRow},
+    outbox::write_outgoing,
     recording_commits::{PartRow, RecordingRow},
     schema::{call_events, calls, command_results, invitations, participants, recording_parts, recordings, slots},
     types::{StoredTime, signed},
@@ -28,6 +29,9 @@ pub(super) fn apply(conn: &mut SqliteConnection, batch: &[&Prepared]) -> Result<
         write_invitations(conn, &in_it)?;
         write_recordings(conn, &in_it)?;
         free_slots(conn, &in_it)?;
+        for p in &in_it {
+            write_outgoing!(conn, p.call().as_str(), &p.outgoing);
+        }
         Ok(entered)
     })
     .map_err(|error: diesel::result::Error| Fault::from(error))

@@ -19,6 +19,7 @@ fn first_commit(id: &str) -> Commit {
         mode: CallMode::P2p,
         escalates: false,
         initiator: UserId::new("alice").unwrap(),
+        initiator_name: None,
         device: DeviceId::new("phone").unwrap(),
         group: None,
         callees: vec![UserId::new("bob").unwrap()],
@@ -42,6 +43,7 @@ fn first_commit(id: &str) -> Commit {
         outcome: None,
         by: None,
         kind: "start",
+        trace: None,
     }
 }
 

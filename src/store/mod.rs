@@ -28,6 +28,7 @@ mod groups;
 mod health;
 mod history;
 mod history_sql;
+pub mod inspect;
 mod invitations;
 mod link;
 mod livekit_events;
@@ -37,6 +38,7 @@ mod models;
 mod nodes;
 mod old;
 mod open_calls;
+mod outbox;
 mod pool;
 mod positions;
 mod postgres;
@@ -60,6 +62,9 @@ mod timeline;
 mod tls;
 mod types;
 mod viewer;
+mod webhook_deliveries;
+mod webhook_queue;
+mod webhooks;
 mod writer;
 
 use std::{
@@ -71,7 +76,7 @@ use diesel::prelude::*;
 use tokio::sync::oneshot;
 
 pub use audit::{Act, Actor, ActorKind, AuditEntry, AuditFilter};
-pub use calls::{CallOwner, ClaimOutcome, HandedOutcome, StoredCall};
+pub use calls::{CallOwner, ClaimOutcome, HandedOutcome, Prospect, StoredCall};
 pub use calls_now::{CallNow, CallThen, OpenCallsQuery};
 pub use command_results::CommandRecord;
 pub use commit::{Commit, CommitOutcome};
@@ -100,12 +105,21 @@ pub use sweeps_now::{RequestOutcome, RequestState, RunsQuery, SweeperNow};
 pub use timeline::{TimelineEvent, Told};
 pub use types::{CommandId, is_keyed};
 pub use viewer::Viewer;
+pub use webhook_deliveries::{Delivery, DeliveryQuery, DeliveryState, ReplayOutcome};
+pub use webhook_queue::{AttemptReport, Backlog, DeliveryOutcome, TakenDelivery};
+pub use webhooks::{
+    CreateWebhookOutcome, MAX_WEBHOOKS, NewWebhook, RotateOutcome, SECRET_OVERLAP, Webhook, WebhookChange,
+};
 pub use writer::WriterStats;
 
-use crate::{metrics::Page, secret::Secret};
+use crate::{
+    metrics::{Page, count},
+    secret::Secret,
+};
 use connection::{Conn, Purpose, Target, with_conn};
 use error::Fault;
 use open_calls::Questions;
+use outbox::Subscriptions;
 use pool::{Pool, PoolStats};
 use quality::Reports;
 use writer::Writer;
@@ -147,6 +161,7 @@ struct Inner {
     writer: Writer,
     questions: Arc<Questions>,
     reports: Arc<Reports>,
+    subscriptions: Arc<Subscriptions>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -193,7 +208,8 @@ impl Store {
             }
             Kind::Sqlite => None,
         };
-        let (writer, writer_thread) = Writer::start(&target).map_err(no_thread)?;
+        let subscriptions = Arc::<Subscriptions>::default();
+        let (writer, writer_thread) = Writer::start(&target, &subscriptions).map_err(no_thread)?;
         threads.extend(lease_threads);
         threads.push(writer_thread);
         let inner = Inner {
@@ -205,6 +221,7 @@ impl Store {
             writer,
             questions: Arc::default(),
             reports: Arc::default(),
+            subscriptions,
             threads: Mutex::new(threads),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -260,8 +277,7 @@ impl Store {
         self.inner.writer.write_counts(page);
         let pools = self.pools();
         let rows = |number: fn(&PoolStats) -> usize| {
-            #[expect(clippy::cast_precision_loss, reason = "there are few of them")]
-            let row = |pool: &PoolStats| ([("pool", pool.name)], number(pool) as f64);
+            let row = |pool: &PoolStats| ([("pool", pool.name)], count(number(pool)));
             pools.iter().map(row).collect()
         };
         page.gauges("database_connections_limit", "Connections that a pool may have", rows(|pool| pool.connections));
@@ -333,6 +349,10 @@ impl Store {
 
     fn reports(&self) -> &Arc<Reports> {
         &self.inner.reports
+    }
+
+    fn subscriptions(&self) -> &Arc<Subscriptions> {
+        &self.inner.subscriptions
     }
 }
 

@@ -17,13 +17,17 @@ use super::{
     connection::{Conn, in_transaction, with_conn},
     error::{Fault, StoreError},
     models::count,
+    outbox::write_outgoing,
     schema::{participants, recording_parts, recordings},
     statement::Statement,
     types::{DbNow, StoredTime, signed, sql::DbTime, unsigned},
 };
-use crate::domain::{
-    CallId, Recording, RecordingId, RecordingStatus, Role, Timestamp, UserId,
-    recording::{FileFormat, Layout, PasswordHash, RecordingOptions, Resolution},
+use crate::{
+    clock,
+    domain::{
+        CallId, Recording, RecordingId, RecordingStatus, Role, Timestamp, UserId,
+        recording::{FileFormat, Layout, PasswordHash, RecordingOptions, Resolution},
+    },
 };
 
 /// Everything of a recording that changes after its beginning.
@@ -329,6 +333,8 @@ impl Store {
     /// another version by now, and nothing was written.
     pub async fn save_recording(&self, recording: &Recording, act: Option<Act>) -> Result<bool, StoreError> {
         let recording = recording.clone();
+        let outgoing = self.subscriptions().of_recording(&recording, clock::now());
+        let tells = !outgoing.is_empty();
         let save = move |conn: &mut Conn| {
             let row = recordings::table.find(recording.id.as_str());
             let row = row.filter(recordings::version.eq(signed(recording.version)));
@@ -337,11 +343,18 @@ impl Store {
                 if let Some(act) = act.as_ref().filter(|_| saved > 0) {
                     record_act!(c, act, "done");
                 }
+                if saved > 0 {
+                    write_outgoing!(c, recording.call.as_str(), &outgoing);
+                }
                 Ok(saved)
             });
             Ok::<_, Fault>(saved? > 0)
         };
-        self.read(save).await
+        let saved = self.read(save).await?;
+        if saved && tells {
+            self.subscriptions().written.notify_one();
+        }
+        Ok(saved)
     }
 
     /// Whether the user has been in the call of a recording.

@@ -65,6 +65,7 @@ diesel::table! {
         node -> Text,
         epoch -> BigInt,
         command_id -> DbUuid,
+        trace -> Nullable<DbUuid>,
     }
 }
 
@@ -313,7 +314,51 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::store::types::sql::*;
+    webhooks (id) {
+        id -> DbUuid,
+        url -> Text,
+        events -> Text,
+        description -> Nullable<Text>,
+        enabled -> Bool,
+        disabled_reason -> Nullable<Text>,
+        secret -> Text,
+        old_secrets -> Text,
+        created_at -> DbTime,
+        updated_at -> DbTime,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::store::types::sql::*;
+    webhook_deliveries (id) {
+        id -> DbUuid,
+        webhook_id -> DbUuid,
+        event -> Text,
+        lane -> Text,
+        pos -> BigInt,
+        call_id -> Nullable<Text>,
+        user_id -> Nullable<Text>,
+        created_at -> DbTime,
+        expires_at -> Nullable<DbTime>,
+        payload -> Text,
+        state -> Text,
+        next_at -> DbTime,
+        attempts -> Integer,
+        attempt_at -> Nullable<DbTime>,
+        node -> Nullable<Text>,
+        last_status -> Nullable<Integer>,
+        last_error -> Nullable<Text>,
+        last_answer -> Nullable<Text>,
+        settled_at -> Nullable<DbTime>,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(calls, slots);
+diesel::allow_tables_to_appear_in_same_query!(webhooks, webhook_deliveries);
 diesel::joinable!(group_members -> groups (group_id));
 diesel::allow_tables_to_appear_in_same_query!(call_events, calls, invitations, nodes, participants);
 diesel::allow_tables_to_appear_in_same_query!(groups, group_members);

@@ -20,11 +20,12 @@ use tokio::sync::oneshot;
 use super::{
     commit::{Commit, CommitOutcome, Prepared},
     commit_postgres, commit_sqlite,
-    connection::{Conn, Purpose, Target},
+    connection::{Conn, Kind, Purpose, Target},
     error::{Fault, StoreError},
     health::Lane,
     link::Link,
     measures::Measures,
+    outbox::Subscriptions,
     queue::{Popped, Queue},
     refusals::{self, Refusal},
     retry::{Backoff, CONFLICT_TRIES},
@@ -33,7 +34,10 @@ use super::{
 use crate::{
     clock,
     metrics::{Page, count},
+    trace::Span,
 };
+
+mod spans;
 
 /// Commits of one transaction. Fewer: less shared of what a transaction costs; more: the first waits for the last,
 /// and the gain is flat from here.
@@ -78,16 +82,20 @@ pub(super) struct Writer {
     queue: Arc<Queue<Waiting>>,
     lane: Arc<Lane>,
     counters: Arc<Counters>,
+    subscriptions: Arc<Subscriptions>,
 }
 
 struct Waiting {
     prepared: Prepared,
     since: Instant,
+    /// From here to the answer, and the wait for its turn in it.
+    span: Span,
+    wait: Span,
     reply: oneshot::Sender<Result<CommitOutcome, StoreError>>,
 }
 
 impl Writer {
-    pub fn start(target: &Arc<Target>) -> std::io::Result<(Self, JoinHandle<()>)> {
+    pub fn start(target: &Arc<Target>, subscriptions: &Arc<Subscriptions>) -> std::io::Result<(Self, JoinHandle<()>)> {
         let queue = Arc::new(Queue::new(QUEUE_COMMITS));
         let lane = Arc::new(Lane::new("writer"));
         let (commits, transactions) = (AtomicU64::new(0), AtomicU64::new(0));
@@ -95,13 +103,15 @@ impl Writer {
         let counters = Arc::new(Counters { commits, transactions, waiting_bytes: AtomicUsize::new(0), measures });
         let thread = Thread {
             queue: queue.clone(),
+            kind: target.kind(),
             deferred: VecDeque::new(),
             link: Link::new(target.clone(), Purpose::Writer, lane.clone()),
             lane: lane.clone(),
             counters: counters.clone(),
+            subscriptions: subscriptions.clone(),
         };
         let handle = std::thread::Builder::new().name("store-writer".into()).spawn(move || thread.serve())?;
-        Ok((Self { queue, lane, counters }, handle))
+        Ok((Self { queue, lane, counters, subscriptions: subscriptions.clone() }, handle))
     }
 
     /// See [`super::Store::commit`].
@@ -112,7 +122,7 @@ impl Writer {
     }
 
     async fn enqueue(&self, commit: Commit) -> Result<CommitOutcome, StoreError> {
-        let prepared = Prepared::new(commit)?;
+        let prepared = Prepared::new(commit, &self.subscriptions)?;
         if self.lane.is_down() {
             return Err(StoreError::Unavailable { unknown_outcome: false });
         }
@@ -122,7 +132,8 @@ impl Writer {
             return Err(StoreError::Overloaded);
         }
         let (reply, answer) = oneshot::channel();
-        if self.queue.push(Waiting { prepared, since: clock::monotonic(), reply }).is_err() {
+        let (span, wait) = spans::of_commit(&prepared);
+        if self.queue.push(Waiting { prepared, since: clock::monotonic(), span, wait, reply }).is_err() {
             self.counters.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
             return Err(StoreError::Overloaded);
         }
@@ -167,11 +178,13 @@ impl Writer {
 
 struct Thread {
     queue: Arc<Queue<Waiting>>,
+    kind: Kind,
     /// Taken from the queue, but of a call that was in the batch already.
     deferred: VecDeque<Waiting>,
     link: Link,
     lane: Arc<Lane>,
     counters: Arc<Counters>,
+    subscriptions: Arc<Subscriptions>,
 }
 
 impl Thread {
@@ -234,8 +247,9 @@ impl Thread {
         batch
     }
 
-    fn settle(&mut self, batch: Vec<Waiting>) {
+    fn settle(&mut self, mut batch: Vec<Waiting>) {
         let started = clock::monotonic();
+        let transaction = spans::of_transaction(&mut batch, self.kind);
         self.counters.measures.batch.observe(count(batch.len()));
         let all: Vec<&Prepared> = batch.iter().map(|waiting| &waiting.prepared).collect();
         let mut results = self.commit(&all);
@@ -251,6 +265,7 @@ impl Thread {
                 }
             }
         }
+        drop(transaction);
         for (waiting, mut result) in batch.into_iter().zip(results) {
             if matches!(result, Err(Fault::Permanent(_))) && self.is_repeated(waiting.prepared.commit.command) {
                 result = Ok(CommitOutcome::Repeated);
@@ -268,12 +283,18 @@ impl Thread {
         is_keyed(command) && self.link.conn().is_some_and(|conn| refusals::on_record(conn, command).unwrap_or_default())
     }
 
-    fn answer(&self, waiting: Waiting, result: Result<CommitOutcome, StoreError>) {
+    fn answer(&self, mut waiting: Waiting, result: Result<CommitOutcome, StoreError>) {
+        spans::on_outcome(&mut waiting.span, &result);
         self.counters.waiting_bytes.fetch_sub(waiting.prepared.bytes, Ordering::Relaxed);
         if result == Ok(CommitOutcome::Committed) {
             self.counters.commits.fetch_add(1, Ordering::Relaxed);
             self.counters.measures.durable.took(waiting.since.elapsed());
+            if !waiting.prepared.outgoing.is_empty() {
+                self.subscriptions.written.notify_one();
+            }
         }
+        // Ended before whoever waits goes on.
+        drop(waiting.span);
         let _ = waiting.reply.send(result);
     }
 

@@ -2,18 +2,18 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{ObjectBuilder, RefOr, Schema, schema::Type},
 };
 
-use crate::domain::Rejection;
+use crate::{domain::Rejection, trace::TraceId};
 
 macro_rules! error_codes {
     ($($(#[$doc:meta])* $variant:ident = $text:literal, $status:literal, $cause:literal;)*) => {
         /// The error codes of the protocol.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
         pub enum ErrorCode { $($(#[$doc])* #[serde(rename = $text)] $variant),* }
 
         impl ErrorCode {
@@ -95,6 +95,15 @@ error_codes! {
         "a fault of the server";
 }
 
+/// From another node. A code that only a later version has is a fault as far as this one can tell; whether trying again
+/// may help stands beside it.
+impl<'de> Deserialize<'de> for ErrorCode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        Ok(Self::ALL.iter().copied().find(|code| code.as_str() == text).unwrap_or(Self::Internal))
+    }
+}
+
 impl PartialSchema for ErrorCode {
     fn schema() -> RefOr<Schema> {
         let causes = Self::ALL.iter().map(|code| format!("- `{}`: {}\n", code.as_str(), code.cause()));
@@ -106,8 +115,9 @@ impl PartialSchema for ErrorCode {
 
 impl ToSchema for ErrorCode {}
 
-/// Why a command was refused: `{code, message, retryable, details?}`.
+/// Why a command was refused: `{code, message, retryable, details?, traceId?}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct Refusal {
     /// The kind of refusal, for programs.
     pub code: ErrorCode,
@@ -120,13 +130,26 @@ pub struct Refusal {
     #[schema(value_type = Option<Object>)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<serde_json::Value>,
+    /// The trace id of the command: 32 hexadecimal digits, by which logs, spans and timelines are found. Set where it is
+    /// answered; nodes tell each other none, and none is kept for a repetition.
+    #[schema(value_type = Option<String>)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<TraceId>,
 }
 
 impl Refusal {
     /// A refusal with its code's own answer to whether trying again may help.
     pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
         let retryable = matches!(code, ErrorCode::Unavailable | ErrorCode::RateLimited);
-        Self { code, message: message.into(), retryable, details: None }
+        Self { code, message: message.into(), retryable, details: None, trace_id: None }
+    }
+
+    /// As the asker is told it: with the trace of their command.
+    pub fn traced(&self, trace_id: Option<TraceId>) -> Cow<'_, Self> {
+        match trace_id {
+            Some(_) => Cow::Owned(Self { trace_id, ..self.clone() }),
+            None => Cow::Borrowed(self),
+        }
     }
 
     /// What was sent is not what the protocol says.
@@ -155,5 +178,21 @@ impl From<Rejection> for Refusal {
             Rejection::MediaUnavailable(_) => ErrorCode::MediaUnavailable,
         };
         Self::new(code, rejection.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_of_a_later_version_is_a_fault_and_keeps_whether_to_try_again() {
+        for code in ErrorCode::ALL {
+            let text = serde_json::to_string(code).unwrap();
+            assert_eq!(serde_json::from_str::<ErrorCode>(&text).unwrap(), *code);
+        }
+        let later = r#"{"code":"too_early","message":"not yet","retryable":true,"hint":7}"#;
+        let refusal: Refusal = serde_json::from_str(later).unwrap();
+        assert_eq!((refusal.code, refusal.retryable), (ErrorCode::Internal, true));
     }
 }

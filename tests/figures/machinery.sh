@@ -6,7 +6,8 @@
 
 JWT_SECRET=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
 folder=$(mktemp -d "${TMPDIR:-/tmp}/carillon-$FIGURE.XXXXXX")
-declare -A pids=() ports=()
+# By node: the program of its next start, where that is not CARILLON.
+declare -A pids=() ports=() programs=()
 
 say() { printf '%s  %s\n' "$(date +%T)" "$*" >&2; }
 fail() {
@@ -115,7 +116,8 @@ start_node() { # NODE
   env -u LIVEKIT_URL CARILLON_LISTEN="127.0.0.1:${ports[$1]}" CARILLON_JWT_SECRET="$JWT_SECRET" \
     DATABASE_URL="postgres://carillon@127.0.0.1:${ports[postgres]}/postgres" \
     REDIS_URL="redis://127.0.0.1:${ports[redis]}" CARILLON_CLUSTER="$FIGURE" CARILLON_NODE_LEASE_SECS="$LEASE" \
-    CARILLON_RATE_LIMITS=off CARILLON_LOG_FORMAT=json RUST_LOG=info "$CARILLON" serve >>"$folder/$1.log" 2>&1 &
+    CARILLON_RATE_LIMITS=off CARILLON_LOG_FORMAT=json RUST_LOG=info \
+    "${programs[$1]:-$CARILLON}" serve >>"$folder/$1.log" 2>&1 &
   pids[$1]=$!
   wait_for 60 is_ready "$1" || fail "$1 is not ready: $(tail -3 "$folder/$1.log")"
 }

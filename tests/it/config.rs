@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Every setting that outside programs rely on, besides OpenTelemetry's own.
-const SETTINGS: [&str; 37] = [
+const SETTINGS: [&str; 40] = [
     "CARILLON_LISTEN",
     "DATABASE_URL",
     "CARILLON_MIGRATION_DATABASE_URL",
@@ -36,6 +36,9 @@ const SETTINGS: [&str; 37] = [
     "CARILLON_DB_CONNECTIONS",
     "CARILLON_ALLOWED_ORIGINS",
     "CARILLON_NODE_ID",
+    "CARILLON_WEBHOOK_ALLOW_PRIVATE",
+    "CARILLON_WEBHOOK_TIMEOUT_SECS",
+    "CARILLON_WEBHOOK_RETRY_SECS",
     "LIVEKIT_URL",
     "LIVEKIT_API_KEY",
     "LIVEKIT_API_SECRET",

@@ -10,6 +10,7 @@
 //!                                            └──────────────── next batch, while they come full <───────┘
 //! ```
 
+mod delivered_webhooks;
 mod described;
 mod expired_recordings;
 mod forgetful;
@@ -72,7 +73,7 @@ trait Sweeper: Sync {
 }
 
 /// Those with a file of their own; the others are lines of [`forgetful::ALL`].
-const HUNTERS: [(&str, &dyn Sweeper); 8] = [
+const HUNTERS: [(&str, &dyn Sweeper); 9] = [
     (stale_ringing::NAME, &stale_ringing::StaleRinging),
     (stale_connecting::NAME, &stale_connecting::StaleConnecting),
     (max_duration::NAME, &max_duration::MaxDuration),
@@ -81,6 +82,7 @@ const HUNTERS: [(&str, &dyn Sweeper); 8] = [
     (stuck_recordings::NAME, &stuck_recordings::StuckRecordings),
     (expired_recordings::NAME, &expired_recordings::ExpiredRecordings),
     (takeover::NAME, &takeover::Takeover),
+    (delivered_webhooks::NAME, &delivered_webhooks::DeliveredWebhooks),
 ];
 
 /// Every sweeper there is, by name.

@@ -3,8 +3,8 @@
 //! This node claims them, in the conditional way that lets one claim win, and rebuilds them; their timers are armed anew
 //! from absolute deadlines. All that there are, in one run: batch after batch without a pause.
 //!
-//! Leaves alone calls that somebody else claims first (a command that met a dead owner does so too), and calls of owners
-//! whose lease is good, whether or not they answer.
+//! Leaves alone calls that somebody else claims first (a command that met a dead owner does so too), calls of owners
+//! whose lease is good, whether or not they answer, and calls that a later version has written what this one cannot read.
 
 use std::time::Duration;
 
@@ -50,7 +50,8 @@ impl Sweeper for Takeover {
             let batch = run.node.store.orphaned_calls(after.as_ref(), BATCH).await?;
             let Some(last) = batch.last() else { return Ok(()) };
             after = Some(last.call.clone());
-            let batch = batch.into_iter().map(|orphan| {
+            // What this version cannot read is left to nodes that can; said once, where that was found.
+            let batch = batch.into_iter().filter(|orphan| !run.node.is_beyond(&orphan.call)).map(|orphan| {
                 (Found { call: orphan.call.clone(), user: None, age: orphan.age, recording: None }, orphan.call)
             });
             run.act(Deed::TakeOver, "its owner's lease has run out", batch.collect(), take_over).await?;

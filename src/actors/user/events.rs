@@ -12,6 +12,7 @@ use crate::{
     },
     clock,
     domain::{CallId, DeviceId, NodeId, UserId, busy::is_busy},
+    trace::{self, Kind, Span},
     wire::{
         ErrorCode, Frame,
         render::{self, Item},
@@ -209,8 +210,8 @@ impl UserActor {
             }
             self.tell_busy(call.clone());
         }
-        let at = clock::monotonic();
-        self.hand_on(&Delivery { call: call.clone(), epoch, owner, items, standing, unlinked: false, at }, seq);
+        let (call, unlinked, trace, at) = (call.clone(), false, None, clock::monotonic());
+        self.hand_on(&Delivery { call, epoch, owner, items, standing, unlinked, trace, at }, seq);
         for delivery in waiting {
             self.on_delivery(delivery, ctx);
         }
@@ -244,6 +245,17 @@ impl Handler<Deliver> for UserActor {
     type Result = ();
 
     fn handle(&mut self, Deliver(delivery): Deliver, ctx: &mut Self::Context) {
+        let here = delivery.owner == self.node.id;
+        let begin = if here { Span::below } else { Span::below_remote };
+        let mut span = begin(delivery.trace, "deliver", Kind::Consumer);
+        span.note(|span| {
+            span.set("messaging.system", if here { "in_process" } else { self.node.bus_system() })
+                .set("messaging.operation.type", "process")
+                .set("carillon.call.id", delivery.call.as_str())
+                .set_some("carillon.seq", delivery.items.last().map(|item| item.seq))
+                .set("carillon.sessions", self.members.len());
+        });
+        let _within = trace::enter(span.context().or(delivery.trace));
         self.on_delivery(delivery.clone(), ctx);
         self.node.metrics.on_delivered(delivery.owner == self.node.id, delivery.at.elapsed());
         if let (true, Standing::Engaged { device }) = (delivery.unlinked, &delivery.standing) {

@@ -44,6 +44,7 @@ pub fn start(start: &Start, now: Timestamp, rules: &Rules) -> Decision {
         mode: start.mode,
         escalates: start.escalates && start.mode == CallMode::P2p,
         initiator: start.initiator.clone(),
+        initiator_name: start.initiator_name.clone(),
         device: start.device.clone(),
         group: start.group.clone(),
         callees: start.callees.clone(),

@@ -47,6 +47,7 @@ impl Call {
             end: None,
             group: created.group.clone(),
             initiator: created.initiator.clone(),
+            initiator_name: created.initiator_name.clone(),
             is_group: created.group.is_some() || created.callees.len() > 1,
             max_participants: created.max_participants,
             locked: false,

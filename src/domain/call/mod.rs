@@ -148,6 +148,8 @@ pub struct Call {
     pub end: Option<End>,
     pub group: Option<GroupId>,
     pub initiator: UserId,
+    /// As their token named them when they started it.
+    pub initiator_name: Option<String>,
     /// Began in a group, with several callees, or has grown past two.
     pub is_group: bool,
     pub max_participants: u32,

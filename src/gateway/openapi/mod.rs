@@ -15,6 +15,7 @@ pub mod schemas;
 mod service;
 #[cfg(test)]
 pub(in crate::gateway) mod tests;
+mod webhooks;
 
 use std::sync::LazyLock;
 
@@ -38,6 +39,7 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     all.extend(recordings::operations(schemas));
     all.extend(service::operations(schemas));
     all.extend(console::operations(schemas));
+    all.extend(webhooks::operations(schemas));
     all.extend(node::operations(schemas));
     all
 }
@@ -67,6 +69,7 @@ pub fn document() -> Value {
             {"name": "history", "description": "What has been, with a user's token."},
             {"name": "groups", "description": "Groups and their members, with a service key."},
             {"name": "service keys", "description": "The keys of backends."},
+            {"name": "webhooks", "description": "Where the application is told of what happens, and what could not be told."},
             {"name": "audit", "description": "Who did what."},
             {"name": "operator", "description": "Nodes, open calls, users and sweeps; with a service key, or as an administrator."},
             {"name": "node", "description": "The node itself."},

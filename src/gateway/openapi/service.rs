@@ -32,7 +32,7 @@ pub fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     all
 }
 
-fn paged(operation: Operation) -> Operation {
+pub(super) fn paged(operation: Operation) -> Operation {
     let cursor = json!({"type": "string", "pattern": "^([0-9a-f]{2})+$"});
     operation.query("limit", "How many; 50 without.", number(1, 200)).query(
         "cursor",

@@ -36,7 +36,8 @@ struct Entry {
     /// Who did it.
     actor: Who,
     /// What was done: `group.put`, `group.delete`, `member.put`, `member.remove`, `service_key.create`, `service_key.revoke`, `call.end`,
-    /// `user.disconnect`, `node.drain`, `sweep.request`. More may come.
+    /// `user.disconnect`, `node.drain`, `sweep.request`, `webhook.create`, `webhook.update`, `webhook.delete`,
+    /// `webhook.rotate_secret`, `webhook.test`, `delivery.replay`, `dead_letter.delete`. More may come.
     action: String,
     /// What it was done to.
     target: Target,

@@ -26,6 +26,7 @@ use crate::{
         protocol::{IdempotencyKey, MAX_FRAME_BYTES, Request, SignalData, Spec, by_action, by_event, key_for},
         session::auth_refusal,
     },
+    trace,
     wire::{ErrorCode, Frame, Refusal, call_object::ParticipantObject},
 };
 
@@ -54,6 +55,8 @@ pub(super) struct Sent {
     begun: Begun,
     request: Request,
     caller: Caller,
+    /// As the user's token has it.
+    name: Option<String>,
     key: Option<CommandKey>,
 }
 
@@ -84,7 +87,7 @@ async fn read_begun(
     body: &[u8],
     begun: Begun,
 ) -> Result<Sent, Refusal> {
-    let user = claims(http, gateway).await?.user;
+    let Claims { user, name, .. } = claims(http, gateway).await?;
     let kind = Kind::of_request(spec.event, http.method().is_safe());
     gateway.limits.by_user(kind, &user, ClientAddress::of(http))?;
     let data = data(call, body)?;
@@ -102,7 +105,7 @@ async fn read_begun(
         Ok(data)
     })?;
     let caller = Caller { user, device, session: None, node: gateway.node.id.clone() };
-    Ok(Sent { begun, request, caller, key })
+    Ok(Sent { begun, request, caller, name, key })
 }
 
 fn wrong(error: &serde_json::Error) -> Refusal {
@@ -130,7 +133,7 @@ fn ok(data: &Frame) -> HttpResponse {
 
 /// The reply to any command but a signal; of a start with the id that was asked for.
 async fn ask(gateway: &Gateway, sent: Sent) -> Result<(Option<CallId>, Frame), Refusal> {
-    let pending = dispatch::send(gateway, sent.request, sent.caller, sent.key)?;
+    let pending = dispatch::send(gateway, sent.request, sent.caller, sent.name.as_deref(), sent.key)?;
     let begun = if let Pending::Begun { call, .. } = &pending { Some(call.clone()) } else { None };
     Ok((begun, pending.reply(gateway).await?))
 }
@@ -176,7 +179,11 @@ async fn relay(gateway: &Gateway, signal: SignalData, sent: (Caller, Option<Comm
     let (told, outcome) = oneshot::channel();
     let session = SessionId::new(uuid::Uuid::now_v7().to_string()).map_err(|e| Refusal::invalid(e.to_string()))?;
     let receipt = Receipt::Here { outbox: Arc::new(Word(Mutex::new(Some(told)))), session, id: Some(String::new()) };
-    dispatch::signal(gateway, signal, sent.0, sent.1, receipt);
+    {
+        // As over a socket, a signal is in no trace on its way; the request is.
+        let _nowhere = trace::enter(None);
+        dispatch::signal(gateway, signal, sent.0, sent.1, receipt);
+    }
     let word = outcome.await.map_err(|_| Refusal::unavailable("the signal was lost on its way"))?;
     #[derive(Deserialize)]
     struct Reply {

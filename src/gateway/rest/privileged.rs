@@ -42,6 +42,10 @@ pub enum Read {
     OpenCalls,
     /// One user's sessions and calls.
     User,
+    /// What a webhook was told of whose calls.
+    Deliveries,
+    /// What no webhook could be told.
+    DeadLetters,
 }
 
 impl Read {
@@ -56,6 +60,8 @@ impl Read {
             Self::Call => ("call.read", "call"),
             Self::OpenCalls => ("calls.read", "calls"),
             Self::User => ("user.read", "user"),
+            Self::Deliveries => ("deliveries.read", "webhook"),
+            Self::DeadLetters => ("dead_letters.read", "dead_letters"),
         }
     }
 }

@@ -94,6 +94,9 @@ impl Session {
     /// Attaches the session to its user. `id`: of the hello to be answered; `None`: an event is sent instead.
     pub(super) fn join(&mut self, claims: Claims, id: Option<String>, hello: Option<Hello>, ctx: &mut Ctx) {
         self.phase = Phase::Joining;
+        if let Some(name) = &claims.name {
+            self.name = Some(name.as_str().into());
+        }
         let resume = hello.as_ref().and_then(|hello| hello.resume().ok()).unwrap_or_default();
         let device = match hello.and_then(|hello| hello.device_id) {
             Some(device) => device,

@@ -53,6 +53,18 @@ POST:/api/v1/service-keys                            unauthenticated unauthentic
 GET:/api/v1/service-keys                             unauthenticated unauthenticated unauthenticated unauthenticated unauthenticated unauthenticated unauthenticated ok
 DELETE:/api/v1/service-keys/{id}                     unauthenticated unauthenticated unauthenticated unauthenticated unauthenticated unauthenticated unauthenticated ok
 GET:/api/v1/admin/audit                              unauthenticated forbidden       forbidden       forbidden       forbidden       forbidden       ok              ok
+POST:/api/v1/webhooks                                unauthenticated unauthenticated unauthenticated unauthenticated unauthenticated unauthenticated unauthenticated ok
+GET:/api/v1/webhooks                                 unauthenticated forbidden       forbidden       forbidden       forbidden       forbidden       ok              ok
+GET:/api/v1/webhooks/{webhookId}                     unauthenticated forbidden       forbidden       forbidden       forbidden       forbidden       ok              ok
+PATCH:/api/v1/webhooks/{webhookId}                   unauthenticated unauthenticated unauthenticated unauthenticated unauthenticated unauthenticated unauthenticated ok
+POST:/api/v1/webhooks/{webhookId}/secret             unauthenticated unauthenticated unauthenticated unauthenticated unauthenticated unauthenticated unauthenticated ok
+POST:/api/v1/webhooks/{webhookId}/test               unauthenticated unauthenticated unauthenticated unauthenticated unauthenticated unauthenticated unauthenticated ok
+GET:/api/v1/webhooks/{webhookId}/deliveries          unauthenticated forbidden       forbidden       forbidden       forbidden       forbidden       ok              ok
+POST:/api/v1/webhooks/{webhookId}/deliveries/{deliveryId}/replay unauthenticated unauthenticated unauthenticated unauthenticated unauthenticated unauthenticated unauthenticated not_found
+DELETE:/api/v1/webhooks/{webhookId}                  unauthenticated unauthenticated unauthenticated unauthenticated unauthenticated unauthenticated unauthenticated ok
+GET:/api/v1/admin/dead-letters                       unauthenticated forbidden       forbidden       forbidden       forbidden       forbidden       ok              ok
+POST:/api/v1/admin/dead-letters/{deliveryId}/replay  unauthenticated forbidden       forbidden       forbidden       forbidden       forbidden       not_found       not_found
+DELETE:/api/v1/admin/dead-letters/{deliveryId}       unauthenticated forbidden       forbidden       forbidden       forbidden       forbidden       ok              ok
 GET:/api/v1/admin/nodes                              unauthenticated forbidden       forbidden       forbidden       forbidden       forbidden       ok              ok
 GET:/api/v1/admin/calls                              unauthenticated forbidden       forbidden       forbidden       forbidden       forbidden       ok              ok
 GET:/api/v1/admin/calls/{callId}                     unauthenticated forbidden       forbidden       forbidden       forbidden       forbidden       ok              ok
@@ -79,6 +91,7 @@ fn body(route: &str) -> Option<Value> {
         "PATCH:/api/v1/calls/{callId}/participants/{userId}" => json!({"role": "participant"}),
         "PATCH:/api/v1/recordings/{recordingId}" => json!({"retentionDays": 30}),
         "POST:/api/v1/service-keys" => json!({"name": "another"}),
+        "POST:/api/v1/webhooks" => json!({"url": "https://hooks.invalid/"}),
         _ if route.starts_with("PUT:") => json!({}),
         _ => return None,
     })
@@ -96,6 +109,8 @@ async fn seen() -> Told {
     let http = cluster.http(0);
     let key = http.service("POST", "/api/v1/service-keys", Some(json!({"name": "one"}))).await;
     cluster.realm().canaries.forbid(key.body["key"].as_str().unwrap());
+    let hook = http.service("POST", "/api/v1/webhooks", Some(json!({"url": "https://hooks.invalid/"}))).await;
+    cluster.realm().canaries.forbid(hook.body["secret"].as_str().unwrap());
     let admin = cluster.realm().token_with(&json!({"sub": "ann", "exp": 4_000_000_000_u64, "role": "admin"}));
     let token = |who: &str| match who {
         "nobody" => None,
@@ -119,9 +134,11 @@ async fn seen() -> Told {
         let path = path.replace("{userId}", whom).replace("{id}", key.body["id"].as_str().unwrap());
         let path = path.replace("{nodeId}", &node).replace("{name}", "stale_ringing");
         let path = path.replace("{runId}", UNKNOWN).replace("{requestId}", UNKNOWN);
+        let path = path.replace("{webhookId}", hook.body["webhookId"].as_str().unwrap());
+        let path = path.replace("{deliveryId}", "019a0000-0000-7000-8000-000000000000");
         for who in &columns {
             let answer = http.request(method, &path, token(who).as_deref(), body(route)).await.unwrap();
-            if let Some(key) = answer.body["key"].as_str() {
+            if let Some(key) = answer.body["key"].as_str().or(answer.body["secret"].as_str()) {
                 cluster.realm().canaries.forbid(key);
             }
             // There is no media server here.

@@ -21,8 +21,9 @@ pub enum Step {
     RenewFail(u8),
     /// All of it at once.
     RenewPromptly(u8),
-    /// `Node::place`: claim, load, start the actor.
+    /// `Node::place`: claims what it has read, and only as it has read it; starts the actor.
     Claim(u8),
+    /// Who was handed the call reads it.
     Load(u8),
     Start(u8),
     /// `CallActor::perform`: a command arrives, for the first time or again, and is decided on.
@@ -166,8 +167,9 @@ impl Rules {
             Step::Claim(n) => {
                 s.row.owner = n;
                 s.row.epoch += 1;
+                let log = s.log();
                 let node = &mut s.nodes[n as usize];
-                node.actor = Actor::Placing { epoch: s.row.epoch, loaded: None };
+                node.actor = Actor::Placing { epoch: s.row.epoch, loaded: Some(log) };
                 node.stopped = false;
             }
             Step::Load(n) => {

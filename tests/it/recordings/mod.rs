@@ -7,9 +7,10 @@ mod downloads;
 mod from_peers;
 mod lifecycle;
 mod lists;
-mod s3;
+pub mod s3;
 mod server;
 mod sweeps;
+mod told;
 
 use std::{path::PathBuf, time::Duration};
 

@@ -11,7 +11,7 @@ const EXCEPTIONS: [(&str, &str); 1] =
     [("__diesel_schema_migrations", "names of migrations, read before anything else")];
 
 /// Tables that hold nothing but what anybody with an identity may see, or that no user reads.
-const NOT_FOR_USERS: [&str; 8] = [
+const NOT_FOR_USERS: [&str; 10] = [
     "slots",
     "service_keys",
     "sweepers",
@@ -20,6 +20,8 @@ const NOT_FOR_USERS: [&str; 8] = [
     "sweep_actions",
     "audit_log",
     "livekit_events",
+    "webhooks",
+    "webhook_deliveries",
 ];
 
 /// What is wrong with the tables.

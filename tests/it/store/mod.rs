@@ -47,6 +47,7 @@ conformance! {
     cases::batches::two_stores as two_stores_write_to_one_database_without_loss;
     cases::batches::speed as commits_per_second_are_in_the_thousands;
     cases::ownership::claims as only_an_open_call_of_a_dead_owner_can_be_claimed;
+    cases::ownership::prospects as what_a_later_version_wrote_is_found_to_be_beyond_this_one_before_it_is_claimed;
     cases::ownership::handover as a_call_that_is_handed_over_is_taken_once_and_only_where_its_owner_left_it;
     cases::ownership::races as one_of_ten_claims_at_once_wins;
     cases::ownership::leases as a_lease_runs_by_the_databases_clock_and_is_not_renewed_when_it_has_run_out;

@@ -253,7 +253,7 @@ fn what_fails_at_the_very_end_of_its_transaction_is_not_acknowledged() {
         let (commit, _) = begin(&opening("after", "cid", &["dan"]), &node("n1"));
         assert!(store.commit(commit).await.is_err(), "nothing was committed");
         assert_eq!(backend.count("calls WHERE id = 'after'"), 0);
-        let claimed = store.claim(&call_id("before"), &node("n2")).await;
+        let claimed = store.claim(&call_id("before"), 1, &node("n2")).await;
         assert!(claimed.is_err(), "nothing was claimed: {claimed:?}");
         assert_eq!(backend.count("calls WHERE epoch = 1"), 1);
         drop(store);

@@ -48,6 +48,7 @@ pub fn opening(id: &str, caller: &str, callees: &[&str]) -> Start {
         mode: CallMode::P2p,
         escalates: false,
         initiator: user(caller),
+        initiator_name: None,
         device: device(&format!("{caller}-phone")),
         group: None,
         callees: callees.iter().map(|name| user(name)).collect(),
@@ -69,6 +70,7 @@ pub fn begin(start: &Start, node: &NodeId) -> (Commit, Owned) {
     let history = numbered(events, 0, at);
     let call = Arc::new(Call::rebuild(start.call.clone(), &history).unwrap());
     let commit = Commit {
+        trace: None,
         command: CommandId::now_v7(),
         node: node.clone(),
         epoch: 1,
@@ -107,6 +109,7 @@ impl Owned {
         }
         let after = Arc::new(after);
         let commit = Commit {
+            trace: None,
             command: CommandId::now_v7(),
             node: self.node.clone(),
             epoch: self.epoch,

@@ -1,7 +1,7 @@
 //! Nodes that belong together: one embedded node on SQLite, or several on PostgreSQL and Redis.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{
         Arc,
@@ -17,7 +17,7 @@ use super::{
     canary::Canaries,
     client::TestClient,
     http::Http,
-    node::{Realm, TestNode},
+    node::{Realm, Release, TestNode},
     postgres, process,
     proxy::{Mode, Proxy},
     redis,
@@ -46,13 +46,15 @@ pub struct ClusterBuilder {
     settings: Vec<(String, String)>,
     of_one: BTreeMap<usize, Vec<(String, String)>>,
     linked: BTreeMap<usize, (u64, Mode)>,
+    previous: BTreeSet<usize>,
     forbidden: Vec<String>,
 }
 
 impl ClusterBuilder {
     fn new(nodes: usize, backing: Backing) -> Self {
         let (settings, forbidden) = (Vec::new(), Vec::new());
-        Self { nodes, backing, settings, of_one: BTreeMap::new(), linked: BTreeMap::new(), forbidden }
+        let (of_one, linked, previous) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        Self { nodes, backing, settings, of_one, linked, previous, forbidden }
     }
 
     /// A setting of every node, by its environment variable.
@@ -81,6 +83,12 @@ impl ClusterBuilder {
     /// The same with links that do this from the start.
     pub fn linked_by(mut self, number: usize, seed: u64, mode: Mode) -> Self {
         self.linked.insert(number, (seed, mode));
+        self
+    }
+
+    /// These nodes run the binary of the last release.
+    pub fn previous(mut self, numbers: impl IntoIterator<Item = usize>) -> Self {
+        self.previous.extend(numbers);
         self
     }
 
@@ -146,8 +154,8 @@ impl ClusterBuilder {
             own.push(("REDIS_URL".into(), format!("redis://127.0.0.1:{}", through.redis.port())));
             links.insert(number, through);
         }
-        let mut cluster =
-            TestCluster { nodes: Vec::new(), realm, folder, settings, of_one, links, starts: 0, backing: self.backing };
+        let (nodes, previous, backing) = (Vec::new(), self.previous, self.backing);
+        let mut cluster = TestCluster { nodes, realm, folder, settings, of_one, links, previous, starts: 0, backing };
         let starting: Vec<_> = (0..self.nodes).map(|number| cluster.launch(number)).collect();
         cluster.nodes = futures_util::future::join_all(starting).await;
         cluster
@@ -162,6 +170,8 @@ pub struct TestCluster {
     settings: Vec<(String, String)>,
     of_one: BTreeMap<usize, Vec<(String, String)>>,
     links: BTreeMap<usize, Links>,
+    /// Nodes of the last release, from their next start on.
+    previous: BTreeSet<usize>,
     starts: usize,
     backing: Backing,
 }
@@ -202,7 +212,8 @@ impl TestCluster {
         let own = self.of_one.get(&number).into_iter().flatten();
         let settings: Vec<_> = self.settings.iter().chain(own).cloned().collect();
         let (folder, realm) = (self.folder.clone(), self.realm.clone());
-        async move { TestNode::start(&name, &folder, realm, &settings).await }
+        let release = if self.previous.contains(&number) { Release::Previous } else { Release::This };
+        async move { TestNode::start(release, &name, &folder, realm, &settings).await }
     }
 
     /// One node more, with the same settings; its number.
@@ -215,6 +226,14 @@ impl TestCluster {
     /// Puts a new node in the place of one that has ended.
     pub async fn replace(&mut self, number: usize) {
         self.nodes[number] = self.launch(number).await;
+    }
+
+    /// From its next start on, a node runs this binary.
+    pub fn set_release(&mut self, number: usize, release: Release) {
+        match release {
+            Release::This => self.previous.remove(&number),
+            Release::Previous => self.previous.insert(number),
+        };
     }
 
     /// From its next start on, a node has this setting.

@@ -7,7 +7,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Command, ExitStatus},
-    sync::Arc,
+    sync::{Arc, LazyLock},
     time::{Duration, Instant},
 };
 
@@ -27,8 +27,48 @@ const READY_LIMIT: Duration = Duration::from_secs(30);
 const LOG_FILTER: &str = "info,carillon=debug";
 
 /// Settings that a developer's shell may hold and a test must not inherit.
-const FOREIGN_SETTINGS: [&str; 7] =
-    ["CARILLON_", "DATABASE_URL", "REDIS_URL", "LIVEKIT_", "TURN_", "STUN_", "RECORDINGS_"];
+const FOREIGN_SETTINGS: [&str; 8] =
+    ["CARILLON_", "DATABASE_URL", "REDIS_URL", "LIVEKIT_", "TURN_", "STUN_", "RECORDINGS_", "OTEL_"];
+
+/// Which binary a node runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Release {
+    /// The one under test.
+    #[default]
+    This,
+    /// That of the last release, see `tests/previous/build`.
+    Previous,
+}
+
+impl Release {
+    /// Its program.
+    pub fn program(self) -> PathBuf {
+        static PREVIOUS: LazyLock<PathBuf> = LazyLock::new(previous);
+        match self {
+            Self::This => env!("CARGO_BIN_EXE_carillon").into(),
+            Self::Previous => PREVIOUS.clone(),
+        }
+    }
+}
+
+/// Beside the binary under test, or where `CARILLON_PREVIOUS` says. Never skipped: without it nothing is known of upgrades.
+fn previous() -> PathBuf {
+    let beside = Path::new(env!("CARGO_BIN_EXE_carillon")).parent().and_then(Path::parent).expect("a target folder");
+    let program =
+        std::env::var_os("CARILLON_PREVIOUS").map_or_else(|| beside.join("previous/debug/carillon"), PathBuf::from);
+    let kept = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/previous")).expect("tests/previous");
+    let kept: Vec<String> = kept.flatten().filter_map(|file| file.file_name().into_string().ok()).collect();
+    let version = kept.iter().find_map(|name| name.strip_prefix("carillon-")?.strip_suffix(".tar.gz"));
+    let version = version.expect("tests/previous/keep keeps a release");
+    let said = Command::new(&program).arg("--version").output().map(|output| output.stdout).unwrap_or_default();
+    let said = String::from_utf8_lossy(&said);
+    assert!(
+        said.starts_with(&format!("carillon {version} ")),
+        "{} is not the release {version} ({said:?}): build it by tests/previous/build",
+        program.display()
+    );
+    program
+}
 
 /// What all nodes of a cluster and their clients share.
 pub struct Realm {
@@ -56,8 +96,14 @@ pub struct TestNode {
 
 impl TestNode {
     /// Starts a node and waits until it takes calls. `settings` are environment variables.
-    pub async fn start(name: &str, folder: &Path, realm: Arc<Realm>, settings: &[(String, String)]) -> Self {
-        let mut node = Self::spawn(name, folder, realm, settings).await;
+    pub async fn start(
+        release: Release,
+        name: &str,
+        folder: &Path,
+        realm: Arc<Realm>,
+        settings: &[(String, String)],
+    ) -> Self {
+        let mut node = Self::spawn(release, name, folder, realm, settings).await;
         let deadline = Instant::now() + READY_LIMIT;
         while node.http().status("/readyz").await != Some(200) {
             node.must_run();
@@ -68,9 +114,15 @@ impl TestNode {
     }
 
     /// Starts a node and waits until it listens, ready or not.
-    pub async fn spawn(name: &str, folder: &Path, realm: Arc<Realm>, settings: &[(String, String)]) -> Self {
+    pub async fn spawn(
+        release: Release,
+        name: &str,
+        folder: &Path,
+        realm: Arc<Realm>,
+        settings: &[(String, String)],
+    ) -> Self {
         let log = folder.join(format!("{name}.log"));
-        let process = Process::spawn(name, command(&["serve"], settings), &log, libc::SIGKILL);
+        let process = Process::spawn(name, command_of(release, &["serve"], settings), &log, libc::SIGKILL);
         let address = ([127, 0, 0, 1], 0).into();
         let mut node =
             Self { name: name.to_owned(), address, realm, log, process, ended_by_test: false, may_panic: false };
@@ -257,7 +309,12 @@ fn is_panic(line: &str) -> bool {
 
 /// The binary under test with a subcommand and these settings, free of those of the shell.
 pub fn command(arguments: &[&str], settings: &[(String, String)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_carillon"));
+    command_of(Release::This, arguments, settings)
+}
+
+/// The same of a release.
+pub fn command_of(release: Release, arguments: &[&str], settings: &[(String, String)]) -> Command {
+    let mut command = Command::new(release.program());
     command.args(arguments);
     for (name, _) in std::env::vars_os() {
         if FOREIGN_SETTINGS.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {

@@ -9,7 +9,7 @@ use std::{
     task::Poll,
 };
 
-use tokio::time::Sleep;
+use tokio::{sync::watch, time::Sleep};
 
 use super::{
     super::{
@@ -46,13 +46,16 @@ pub struct Hold {
     skipped: RefCell<Vec<Nanos>>,
     /// Sides that are connected now, for who watches.
     pub online: Cell<u64>,
+    /// Since when the calls are held; `None` while they are set up.
+    pub held_since: watch::Sender<Option<Nanos>>,
 }
 
 impl Hold {
     /// With every target to be asked.
     pub fn new(shared: Rc<Shared>, plan: Plan, books: Books) -> Self {
         let skipped = RefCell::new(vec![0; shared.targets.len()]);
-        Self { shared, plan, books: RefCell::new(books), skipped, online: Cell::new(0) }
+        let (online, held_since) = (Cell::new(0), watch::Sender::new(None));
+        Self { shared, plan, books: RefCell::new(books), skipped, online, held_since }
     }
 
     /// Now.
@@ -160,13 +163,32 @@ impl Timer {
     }
 }
 
-/// Holds one side of a call until its end, on one connection after the other.
-pub async fn hold_leg(hold: Rc<Hold>, call: Rc<RefCell<Call>>, mut leg: Leg, mut client: Client, mut node: usize) {
+/// Holds one side of a call until its end, on one connection after the other. Its first turn comes `offset` after all calls
+/// are set up; until then it answers pings.
+pub async fn hold_leg(
+    hold: Rc<Hold>,
+    call: Rc<RefCell<Call>>,
+    mut leg: Leg,
+    mut client: Client,
+    mut node: usize,
+    offset: Nanos,
+) {
     let user = call.borrow().users[leg.side()].clone();
     let call_id = call.borrow().id.clone();
     hold.online.set(hold.online.get() + 1);
+    let mut begun = false;
     loop {
-        let served = serve(&hold, &call, &mut leg, &mut client).await;
+        let waited = if begun { Ok(None) } else { wait(&hold, &call, &mut leg, &mut client).await.map(Some) };
+        let served = match waited {
+            Ok(from) => {
+                if let Some(from) = from {
+                    begun = true;
+                    leg.begin(from + offset);
+                }
+                serve(&hold, &call, &mut leg, &mut client).await
+            }
+            Err(broken) => Some(broken),
+        };
         hold.online.set(hold.online.get() - 1);
         let Some(broken) = served else {
             client.close().await;
@@ -196,6 +218,19 @@ pub async fn hold_leg(hold: Rc<Hold>, call: Rc<RefCell<Call>>, mut leg: Leg, mut
             cx.books.phases.reconnected(since, cx.now);
             leg.on_online(cx);
         });
+    }
+}
+
+/// Hears what comes until the calls are held; since when they are.
+async fn wait(hold: &Hold, call: &RefCell<Call>, leg: &mut Leg, client: &mut Client) -> Result<Nanos, Broken> {
+    let mut held_since = hold.held_since.subscribe();
+    loop {
+        let text = tokio::select! {
+            // The sender is in `hold`: it is there.
+            held = held_since.wait_for(Option::is_some) => return Ok(held.ok().and_then(|since| *since).unwrap_or(0)),
+            text = client.next() => text?,
+        };
+        hold.with(call, |cx| leg.on_frame(&text, cx));
     }
 }
 

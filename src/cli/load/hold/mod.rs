@@ -33,9 +33,7 @@ use self::{
     setup::HeldCall,
 };
 use super::{
-    LoadArgs,
-    client::Client,
-    connections,
+    LoadArgs, connections,
     pacing::{Nanos, nanos},
     process,
     report::Generator,
@@ -88,7 +86,7 @@ async fn drive(args: LoadArgs) -> anyhow::Result<HoldReport> {
     tokio::task::spawn_local(watch_phases(hold.clone()));
 
     let bar = runner::progress_bar(&args);
-    let (calls, idle) = set_up_all(&hold, &args, &bar).await?;
+    let (count, mut tasks, mut idlers) = set_up_all(&hold, &args, &bar).await?;
 
     let (from, own_before) = (hold.now(), process::own_cpu_seconds());
     let to = from + nanos(args.duration);
@@ -96,13 +94,8 @@ async fn drive(args: LoadArgs) -> anyhow::Result<HoldReport> {
         shared.end.set(to);
     }
     hold.books.borrow_mut().phases = Phases::begin(from, wall_clock());
-    say(&format!("holding {} calls since {}", calls.len(), wall_clock()));
-    let count = calls.len() as u64;
-    let mut tasks = start_all(&hold, calls, from);
-    let mut idlers = JoinSet::new();
-    for (user, client, node) in idle {
-        idlers.spawn_local(connection::hold_idle(hold.clone(), user, client, node));
-    }
+    hold.held_since.send_replace(Some(from));
+    say(&format!("holding {count} calls since {}", wall_clock()));
 
     watch(&hold, &bar, from, to, 2 * count).await;
     let until = hold.now();
@@ -137,32 +130,32 @@ async fn drive(args: LoadArgs) -> anyhow::Result<HoldReport> {
     })
 }
 
-/// Both sides of every call, each with its turns, spread over the time between two turns.
-fn start_all(hold: &Rc<Hold>, calls: Vec<HeldCall>, from: Nanos) -> JoinSet<()> {
-    let mut tasks = JoinSet::new();
-    let count = calls.len().max(1) as u64;
-    for (index, HeldCall { call, sides }) in calls.into_iter().enumerate() {
-        for (mut leg, client, node) in sides {
-            // The caller first: its first signal is the offer.
-            let turn = leg.side() as u64 * hold.plan.every;
-            leg.begin(from + turn + 2 * hold.plan.every * index as u64 / count);
-            tasks.spawn_local(connection::hold_leg(hold.clone(), call.clone(), leg, client, node));
-        }
+/// Both sides of a call that is set up, each with its turns, spread over the time between two turns.
+fn start(hold: &Rc<Hold>, args: &LoadArgs, held: HeldCall, tasks: &mut JoinSet<()>) {
+    let HeldCall { call, sides } = held;
+    let index = call.borrow().index as u64;
+    for (leg, client, node) in sides {
+        // The caller first: its first signal is the offer.
+        let turn = leg.side() as u64 * hold.plan.every;
+        let offset = turn + 2 * hold.plan.every * index / u64::from(args.pairs.max(1));
+        tasks.spawn_local(connection::hold_leg(hold.clone(), call.clone(), leg, client, node, offset));
     }
-    tasks
 }
 
-type Idle = (String, Client, usize);
+/// How many calls there are, and the tasks of their sides and of the idle connections.
+type Started = (u64, JoinSet<()>, JoinSet<()>);
 
-async fn set_up_all(hold: &Rc<Hold>, args: &LoadArgs, bar: &ProgressBar) -> anyhow::Result<(Vec<HeldCall>, Vec<Idle>)> {
+/// Who is set up answers pings from then on, however long the others take.
+async fn set_up_all(hold: &Rc<Hold>, args: &LoadArgs, bar: &ProgressBar) -> anyhow::Result<Started> {
     let (calls, idle) = (args.pairs as usize, args.idle as usize);
     bar.set_length((calls + idle) as u64);
     bar.set_message("setting up calls");
     let next = Rc::new(Cell::new(0));
-    let done = Rc::new(RefCell::new((Vec::with_capacity(calls), Vec::with_capacity(idle))));
+    let started: Rc<RefCell<Started>> = Rc::new(RefCell::new((0, JoinSet::new(), JoinSet::new())));
+    let args = Rc::new(args.clone());
     let mut workers = JoinSet::new();
     for _ in 0..SETTING_UP_AT_ONCE.min(calls + idle) {
-        let (hold, next, done, bar) = (hold.clone(), next.clone(), done.clone(), bar.clone());
+        let (hold, args, next, started, bar) = (hold.clone(), args.clone(), next.clone(), started.clone(), bar.clone());
         workers.spawn_local(async move {
             loop {
                 let index = next.replace(next.get() + 1);
@@ -171,12 +164,15 @@ async fn set_up_all(hold: &Rc<Hold>, args: &LoadArgs, bar: &ProgressBar) -> anyh
                 }
                 if index < calls {
                     let call = runner::patiently(|| setup::set_up(&hold, index)).await?;
-                    done.borrow_mut().0.push(call);
+                    let (count, tasks, _) = &mut *started.borrow_mut();
+                    *count += 1;
+                    start(&hold, &args, call, tasks);
                 } else {
                     let user = connections::idle_user(&hold.shared, index - calls);
                     let node = index % hold.shared.targets.len();
                     let client = runner::patiently(|| hold.connect(node, &user, "load", None)).await?;
-                    done.borrow_mut().1.push((user, client, node));
+                    let idlers = &mut started.borrow_mut().2;
+                    idlers.spawn_local(connection::hold_idle(hold.clone(), user, client, node));
                 }
                 bar.inc(1);
             }
@@ -185,8 +181,8 @@ async fn set_up_all(hold: &Rc<Hold>, args: &LoadArgs, bar: &ProgressBar) -> anyh
     while let Some(joined) = workers.join_next().await {
         joined??;
     }
-    let done = Rc::try_unwrap(done).map_err(|_| anyhow!("a call is still being set up"))?;
-    Ok(done.into_inner())
+    let started = Rc::try_unwrap(started).map_err(|_| anyhow!("a call is still being set up"))?;
+    Ok(started.into_inner())
 }
 
 /// Until `to` or the end of the run, moving the bar.

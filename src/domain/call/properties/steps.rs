@@ -129,6 +129,7 @@ fn starts() -> impl Strategy<Value = Start> {
             mode,
             escalates,
             initiator,
+            initiator_name: None,
             device,
             group,
             callees,
@@ -215,7 +216,6 @@ fn server_commands() -> impl Strategy<Value = Command> {
         }),
         1 => Just(Command::RoomUnavailable),
         1 => several_users().prop_map(|users| Command::Remove { users }),
-        1 => Just(Command::EndByOperator),
         2 => preys().prop_map(Command::Sweep),
     ]
 }

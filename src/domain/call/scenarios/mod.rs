@@ -52,6 +52,7 @@ pub(super) fn start_of(callees: &[&str], group: Option<&str>) -> Start {
         mode: CallMode::P2p,
         escalates: false,
         initiator: user_id("alice"),
+        initiator_name: None,
         device: device_id("laptop"),
         group: group.map(|name| GroupId::new(name).unwrap()),
         callees: callees.iter().map(|name| user_id(name)).collect(),

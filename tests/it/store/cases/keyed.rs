@@ -84,7 +84,8 @@ pub async fn two_owners(backend: Backend) {
     let (commit, call) = begin(&opening("c1", "alice", &["bob"]), &node("n1"));
     store.commit(commit).await.unwrap();
     let (old, _) = call.decide("bob", &Command::Ringing);
-    assert!(matches!(store.claim(&call.call.id, &node("n2")).await, Ok(carillon::store::ClaimOutcome::Claimed { .. })));
+    let claimed = store.claim(&call.call.id, call.call.seq, &node("n2")).await;
+    assert!(matches!(claimed, Ok(carillon::store::ClaimOutcome::Claimed { .. })));
     let mut new = old.clone();
     (new.node, new.epoch) = (node("n2"), 2);
     assert_eq!(store.commit(new).await, Ok(CommitOutcome::Committed));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use carillon::{
     domain::{Command, NodeId},
-    store::{ClaimOutcome, CommitOutcome, HandedOutcome, NodeInfo, NodeLoad, Old, Store},
+    store::{ClaimOutcome, CommitOutcome, HandedOutcome, NodeInfo, NodeLoad, Old, Prospect, Store, StoreError},
 };
 use futures_util::future::join_all;
 
@@ -26,28 +26,63 @@ pub async fn claims(backend: Backend) {
     let (n1, n2) = (register(&store, "n1", LONG).await, register(&store, "n2", LONG).await);
     let (commit, call) = begin(&opening("c1", "alice", &["bob"]), &n1);
     store.commit(commit).await.unwrap();
-    let id = call.call.id.clone();
-    assert_eq!(store.claim(&call_id("nope"), &n2).await, Ok(ClaimOutcome::NotFound));
-    assert_eq!(store.claim(&id, &n2).await, Ok(ClaimOutcome::OwnedBy(n1.clone())));
+    let (id, seq) = (call.call.id.clone(), call.call.seq);
+    assert_eq!(store.claim(&call_id("nope"), seq, &n2).await, Ok(ClaimOutcome::NotFound));
+    assert_eq!(store.claim(&id, seq, &n2).await, Ok(ClaimOutcome::OwnedBy(n1.clone())));
     let owner = store.call_owner(&id).await.unwrap().unwrap();
     assert!(owner.alive && !owner.ended && owner.epoch == 1 && owner.node == n1);
 
     // Its own call, after a crash of the actor: the epoch moves on, so that a straggler cannot write.
-    assert_eq!(store.claim(&id, &n1).await, Ok(ClaimOutcome::Claimed { epoch: 2 }));
+    assert_eq!(store.claim(&id, seq, &n1).await, Ok(ClaimOutcome::Claimed { epoch: 2 }));
     let (late, _) = call.decide("bob", &Command::Ringing);
     assert_eq!(store.commit(late).await, Ok(CommitOutcome::Fenced));
 
     store.end_node(&n1).await.unwrap();
     assert!(!store.load_call(&id).await.unwrap().unwrap().owner_alive);
-    assert_eq!(store.claim(&id, &n2).await, Ok(ClaimOutcome::Claimed { epoch: 3 }));
+    for other in [seq - 1, seq + 1] {
+        assert_eq!(store.claim(&id, other, &n2).await, Ok(ClaimOutcome::MovedOn), "it is not as it was read");
+    }
+    assert_eq!(store.claim(&id, seq, &n2).await, Ok(ClaimOutcome::Claimed { epoch: 3 }));
     assert!(store.load_call(&id).await.unwrap().unwrap().owner_alive);
     let mut taken = call.clone();
     (taken.node, taken.epoch) = (n2.clone(), 3);
     let (commit, taken) = taken.decide("bob", &Command::Decline { reason: None });
     assert_eq!(store.commit(commit).await, Ok(CommitOutcome::Committed));
     assert!(taken.call.status.is_final());
-    assert_eq!(store.claim(&id, &n2).await, Ok(ClaimOutcome::Ended));
+    assert_eq!(store.claim(&id, taken.call.seq, &n2).await, Ok(ClaimOutcome::Ended));
     assert!(store.call_owner(&id).await.unwrap().unwrap().ended);
+}
+
+/// What somebody finds who would own the call.
+pub async fn prospects(backend: Backend) {
+    let store = backend.store().await;
+    let (n1, n2) = (register(&store, "n1", LONG).await, register(&store, "n2", LONG).await);
+    let (commit, call) = begin(&opening("c1", "alice", &["bob"]), &n1);
+    store.commit(commit).await.unwrap();
+    let id = call.call.id.clone();
+    assert_eq!(store.prospect(&call_id("nope"), &n2).await, Ok(Prospect::NotFound));
+    assert_eq!(store.prospect(&id, &n2).await, Ok(Prospect::OwnedBy(n1.clone())));
+    let stored = store.load_call(&id).await.unwrap().unwrap();
+    assert_eq!(store.prospect(&id, &n1).await, Ok(Prospect::Free(stored)), "its own, after a crash of the actor");
+    store.end_node(&n1).await.unwrap();
+    let stored = store.load_call(&id).await.unwrap().unwrap();
+    assert_eq!(store.prospect(&id, &n2).await, Ok(Prospect::Free(stored)));
+    let (commit, _) = call.decide("bob", &Command::Decline { reason: None });
+    assert_eq!(store.commit(commit).await, Ok(CommitOutcome::Committed));
+    let stored = store.load_call(&id).await.unwrap().unwrap();
+    let last = stored.history.len() as u64;
+    assert_eq!(store.prospect(&id, &n2).await, Ok(Prospect::Ended(stored)));
+    // What a later version may write: a kind that this one does not know, or a known one with a word that it does not.
+    for (kind, payload) in
+        [("hologram_shown", r#"{"hologram_shown":{"user":"bob"}}"#), ("ended", r#"{"ended":"later"}"#)]
+    {
+        backend.execute(&format!(
+            "UPDATE call_events SET kind = '{kind}', payload = '{payload}' WHERE call_id = 'c1' AND seq = {last}"
+        ));
+        let beyond = Prospect::Beyond { seq: last, kind: kind.to_owned() };
+        assert_eq!(store.prospect(&id, &n2).await, Ok(beyond));
+        assert_eq!(store.load_call(&id).await, Err(StoreError::Unreadable("an event")));
+    }
 }
 
 pub async fn handover(backend: Backend) {
@@ -85,7 +120,7 @@ pub async fn races(backend: Backend) {
         async move { register(store, &format!("n{n}"), LONG).await }
     }))
     .await;
-    let outcomes = join_all(nodes.iter().map(|me| store.claim(&call.call.id, me))).await;
+    let outcomes = join_all(nodes.iter().map(|me| store.claim(&call.call.id, call.call.seq, me))).await;
     let winners: Vec<_> = nodes
         .iter()
         .zip(&outcomes)
