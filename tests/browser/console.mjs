@@ -21,6 +21,7 @@ await scenario("console", async (stage) => {
   await sweeps(stage, operator);
   await drains(stage, operator, nodes);
   await isOnRecord(stage, operator, callId, nodes[third]);
+  await deadLetters(stage, operator);
   await isCutOff(stage, operator);
 });
 
@@ -217,8 +218,37 @@ async function isOnRecord(stage, operator, callId, drained) {
   await operator.go("#/audit");
   await operator.until("the whole log", async () => (await operator.keys("audit")).length >= 5);
   await operator.check("audit");
+}
+
+// Real ones take hours to die: the page is given two in place of the node's.
+async function deadLetters(stage, operator) {
+  stage.step("a dead letter is sent again, and one is deleted; what it says is text");
+  const asked = [];
+  let letters = ["d-1", "d-2"].map((deliveryId) => ({
+    deliveryId, webhookId: "w-1", url: "javascript:globalThis.pwned=1", event: "call.ended", callId: "c-1", createdAt: "2026-11-21T03:00:00.000Z", attempts: 12,
+    lastError: "<script>globalThis.pwned=1</script>", lastStatus: 502,
+  }));
+  const { page } = operator;
+  await page.route("**/api/v1/admin/dead-letters**", (route) => {
+    const [method, url] = [route.request().method(), new URL(route.request().url())];
+    if (method === "GET") return route.fulfill({ json: { deadLetters: letters } });
+    asked.push(`${method} ${url.pathname.split("/admin/")[1]}`);
+    letters = letters.slice(1);
+    return route.fulfill(method === "DELETE" ? { status: 204 } : { status: 202, json: {} });
+  });
   await operator.go("#/dead-letters");
-  await operator.tab.sees("letters-panel");
+  await operator.row("dead-letters", "d-2");
+  await operator.check("dead-letters");
+  await (await operator.row("dead-letters", "d-1")).getByTestId("replay").click();
+  await operator.agree({ sure: false, said: ["d-1", "call.ended"] });
+  await operator.until("it is off the list", async () => (await operator.keys("dead-letters")).join() === "d-2");
+  await (await operator.row("dead-letters", "d-2")).getByTestId("discard").click();
+  await operator.agree({ sure: true, said: ["d-2", "never"] });
+  await operator.tab.sees("dead-letters-empty");
+  if (asked.join() !== "POST dead-letters/d-1/replay,DELETE dead-letters/d-2") throw new Error(`the node was asked: ${asked}`);
+  await operator.go("#/");
+  await operator.tab.reads("tile-dead-letters", /0 waiting/);
+  await page.unroute("**/api/v1/admin/dead-letters**");
 }
 
 async function isCutOff(stage, operator) {

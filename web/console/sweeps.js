@@ -74,7 +74,7 @@ export function sweepsView(_, query) {
     fill(pages, pager("sweeps", query, runs.data.nextCursor));
   }
 
-  const element = h("div", {}, section("Sweeps", "sweeps-panel", asked, list.element), section("Runs", "runs-panel", form, askedRuns, ran.element, pages));
+  const element = h("div", {}, panel("Sweeps", "sweeps-panel", asked, list.element), section("Runs", "runs-panel", form, askedRuns, ran.element, pages));
   draw();
   return { title: "Sweeps", element, close: () => { sweeps.close(); runs.close(); } };
 }
