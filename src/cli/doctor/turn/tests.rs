@@ -75,7 +75,6 @@ fn no_bytes_of_any_length_are_more_than_no_answer() {
 
 #[test]
 fn a_request_signs_itself_so_that_only_its_account_finds_it_right() {
-    // RFC 5769, 2.4 (with its username as SASLprep leaves it): the sum over a request with a long-term credential.
     let account = Account { username: "u", password: "p", realm: "r", nonce: b"n" };
     let mut message = stun::request(ALLOCATE, ID, None, Some(&account));
     assert_eq!(usize::from(u16::from_be_bytes([message[2], message[3]])) + 20, message.len());
