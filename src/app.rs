@@ -38,6 +38,7 @@ use crate::{
     secret::Secret,
     shutdown::{self, Leaving},
     store::{self, Kind, NodeInfo, Store, StoreOptions},
+    trace,
     webhooks::{Surroundings, Webhooks},
 };
 
@@ -78,6 +79,9 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         );
     }
     let id = node_id(settings.node_name.as_deref())?;
+    if let Some(traces) = settings.traces.clone() {
+        trace::start(traces, &id).context("traces cannot be sent")?;
+    }
     let info = NodeInfo { version: build_info::VERSION.to_owned(), address: None };
     let media = Media::start(media_config(&settings)).map_err(|error| anyhow::anyhow!("the media server: {error}"))?;
     let node = Node::new(id.clone(), store.clone(), rules(&settings), busy_policy(settings.busy_policy), media);
@@ -154,6 +158,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         tracing::warn!(node.id = %id, %error, "the node's lease could not be ended; it runs out by itself");
     }
     store.close().await;
+    trace::finish().await;
     served.context("the server failed")
 }
 

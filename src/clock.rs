@@ -36,6 +36,14 @@ pub fn at(moment: Instant) -> Timestamp {
     Timestamp::from_millis(ours.as_millis().saturating_add(AHEAD.load(Ordering::Relaxed)))
 }
 
+/// The same in nanoseconds since the Unix epoch, for measuring what is a fraction of a millisecond.
+pub fn now_nanos() -> u64 {
+    let (began, origin) = *ORIGIN;
+    let millis = origin.as_millis().saturating_add(AHEAD.load(Ordering::Relaxed));
+    let since = u64::try_from(monotonic().saturating_duration_since(began).as_nanos()).unwrap_or(u64::MAX);
+    u64::try_from(millis).unwrap_or(0).saturating_mul(1_000_000).saturating_add(since)
+}
+
 /// Sets the clock by another that said `theirs` at some moment between `asked` and `answered`, both of [`now`]. Returns
 /// by how many milliseconds it was put forth (or back, if negative).
 pub fn follow(theirs: Timestamp, asked: Timestamp, answered: Timestamp) -> i64 {

@@ -236,7 +236,9 @@ export class CarillonError extends Error {
   /** Trying again later may succeed. The client has done so already, within the command's time. */
   retryable: boolean;
   details?: Record<string, unknown>;
-  constructor(code: ErrorCode, message?: string, more?: { retryable?: boolean; details?: Record<string, unknown> });
+  /** The trace id of the command, where the node answered: by it the node's operators find what it did. */
+  traceId?: string;
+  constructor(code: ErrorCode, message?: string, more?: { retryable?: boolean; details?: Record<string, unknown>; traceId?: string });
 }
 
 export class CarillonClient {

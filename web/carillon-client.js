@@ -49,12 +49,13 @@ export const isGone = (status) => GONE.has(status);
 
 /** A refusal or a fault, with the code of the protocol's table. */
 export class CarillonError extends Error {
-  constructor(code, message, { retryable = false, details } = {}) {
+  constructor(code, message, { retryable = false, details, traceId } = {}) {
     super(message || code);
     this.name = "CarillonError";
     this.code = code;
     this.retryable = retryable;
     this.details = details;
+    this.traceId = traceId;
   }
 }
 

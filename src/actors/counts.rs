@@ -259,9 +259,9 @@ impl Sweeps {
             ([name], value)
         };
         let took = each().map(|(name, sweep)| seconds(name, sweep.last_took_nanos.load(Ordering::Relaxed), 1e9));
-        page.gauges("sweep_last_run_seconds", "How long a sweeper's last run on this node took", took.collect());
+        page.gauges_f64("sweep_last_run_seconds", "How long a sweeper's last run on this node took", took.collect());
         let interval = each().map(|(name, sweep)| seconds(name, sweep.interval_millis.load(Ordering::Relaxed), 1e3));
-        page.gauges(
+        page.gauges_f64(
             "sweep_interval_seconds",
             "How often a sweeper runs, about, in the whole cluster",
             interval.collect(),
@@ -275,7 +275,7 @@ impl Sweeps {
         });
         let help = "When a sweeper's last run on this node that succeeded ended, in seconds since 1970; until there is \
                     one, when the node began";
-        page.gauges("sweep_last_success_timestamp_seconds", help, succeeded.collect());
+        page.gauges_f64("sweep_last_success_timestamp_seconds", help, succeeded.collect());
     }
 }
 

@@ -40,6 +40,9 @@ const AT_ONCE: usize = 32;
 const FREEZE_PATIENCE: Duration = Duration::from_secs(2);
 /// How long the new owner may take. It waits for the database twice.
 const TAKE_PATIENCE: Duration = Duration::from_secs(2);
+/// How often it is tried to take a call back that was offered. More, and its people wait for a node that is leaving while the
+/// database is away, and nobody takes anything.
+const TAKE_BACK_TRIES: usize = 10;
 /// Between two rounds over calls that nobody would take.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How many bytes of signals go with one call. With its head the message must stay below the bus's limit; a call with
@@ -173,51 +176,92 @@ async fn hand_over(
     addr.do_send(Freeze { reply });
     let Ok(Ok(Some(parcel))) = timeout(FREEZE_PATIENCE, frozen).await else { return false };
     let Some(to) = best(&parcel, &targets).or(fallback) else {
-        addr.do_send(Thaw);
+        addr.do_send(Thaw { epoch: parcel.epoch });
         return false;
     };
-    let taken = node.offer(&to, &call, parcel).await;
-    let to = match taken {
-        Ok(()) => Some(to),
-        // It may have been taken all the same, and the answer lost.
-        Err(refusal) => {
+    let (epoch, seq) = (parcel.epoch, parcel.seq);
+    let fate = match node.offer(&to, &call, parcel).await {
+        Offered::Taken => Fate::Moved(to),
+        Offered::Refused(refusal) => {
             tracing::debug!(call.id = %call, node.id = %to, error = %refusal.message, "call not handed over");
-            match node.store.call_owner(&call).await {
-                Ok(Some(owner)) if owner.node != node.id => Some(owner.node),
-                _ => {
-                    refusals.entry(call.clone()).or_default().insert(to);
-                    None
-                }
-            }
+            refusals.entry(call.clone()).or_default().insert(to);
+            node.fate_of(&call, epoch).await
+        }
+        Offered::Unanswered => {
+            tracing::debug!(call.id = %call, node.id = %to, "call not handed over: no answer");
+            refusals.entry(call.clone()).or_default().insert(to);
+            node.take_back(&call, epoch, seq).await
         }
     };
     // `do_send`: the death of a frozen actor loses nothing either.
-    match to {
-        Some(to) => {
+    match fate {
+        Fate::Moved(to) => {
             addr.do_send(HandedOver { to });
             true
         }
-        None => {
-            addr.do_send(Thaw);
+        Fate::Ours { epoch } => {
+            addr.do_send(Thaw { epoch });
             false
         }
     }
 }
 
+/// What came of an offer.
+enum Offered {
+    Taken,
+    /// The other node has said that it did not take the call.
+    Refused(Refusal),
+    /// It may take it yet, or have taken it.
+    Unanswered,
+}
+
+/// Whose a call is that was offered to another node.
+enum Fate {
+    Moved(NodeId),
+    /// Still this node's, which owns it in this epoch.
+    Ours { epoch: u64 },
+}
+
 impl Node {
-    async fn offer(self: &NodeHandle, to: &NodeId, call: &CallId, parcel: Parcel) -> Result<(), Refusal> {
+    async fn offer(self: &NodeHandle, to: &NodeId, call: &CallId, parcel: Parcel) -> Offered {
         let (id, answer) = self.expect_answer(to);
         let sent = self.tell_node(to, &ToNode::HandOver { id, call: call.clone(), parcel }, &[]);
         let answered = match sent {
-            Ok(()) => Ok(timeout(TAKE_PATIENCE, answer).await),
-            Err(refusal) => Err(refusal),
+            Ok(()) => timeout(TAKE_PATIENCE, answer).await,
+            Err(refusal) => {
+                self.asks.remove(&id);
+                return Offered::Refused(refusal);
+            }
         };
         self.asks.remove(&id);
-        match answered? {
-            Ok(Ok(answer)) => answer.map(drop),
-            Ok(Err(_)) => Err(Refusal::unavailable("the node asked is gone")),
-            Err(_) => Err(Refusal::unavailable("the node asked did not answer in time")),
+        match answered {
+            Ok(Ok(Ok(_))) => Offered::Taken,
+            Ok(Ok(Err(refusal))) => Offered::Refused(refusal),
+            Ok(Err(_)) | Err(_) => Offered::Unanswered,
         }
+    }
+
+    /// Whose the call is, by the store. What cannot be looked up is taken to be this node's: if it is not, the next commit
+    /// is refused.
+    async fn fate_of(&self, call: &CallId, epoch: u64) -> Fate {
+        match self.store.call_owner(call).await {
+            Ok(Some(owner)) if owner.node != self.id => Fate::Moved(owner.node),
+            _ => Fate::Ours { epoch },
+        }
+    }
+
+    /// Makes sure of a call that another node was offered and may take yet: by taking it from itself. In the new epoch the
+    /// offer is void. Without that the call would be taken behind the back of its actor, which would go on to number signals
+    /// that its next owner numbers too.
+    async fn take_back(&self, call: &CallId, epoch: u64, seq: u64) -> Fate {
+        for _ in 0..TAKE_BACK_TRIES {
+            match self.store.take_handed(call, &self.id, epoch, seq, &self.id).await {
+                Ok(HandedOutcome::Taken { epoch }) => return Fate::Ours { epoch },
+                Ok(HandedOutcome::MovedOn) => break,
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            }
+        }
+        self.fate_of(call, epoch).await
     }
 
     /// Takes a call that its owner hands over. `Err`: it is still its owner's, as far as this node knows.
@@ -239,6 +283,7 @@ impl Node {
             if stored.owner != from || stored.epoch != parcel.epoch || state.seq != parcel.seq {
                 return Err(moved_on());
             }
+            fail::fail_point!("handed-before-take");
             match self.store.take_handed(&call, &from, parcel.epoch, parcel.seq, &self.id).await? {
                 HandedOutcome::Taken { epoch } => {
                     tracing::info!(call.id = %call, node.id = %self.id, from.id = %from, epoch, seq = state.seq, "call handed over");

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::{
     Answer, NodeHandle,
     messages::{Delivery, ItemHead, Receipt, SignalDelivery, SignalHead, SignalRequest, ToNode, ToUser},
-    user,
+    spans, user,
 };
 use crate::{
     clock,
@@ -21,6 +21,7 @@ use crate::{
         envelope::{self, Envelope},
     },
     domain::UserId,
+    trace,
     wire::{Frame, render::Item},
 };
 
@@ -44,23 +45,29 @@ impl Inbox {
 
 impl bus::Inbox for Inbox {
     fn on_node_message(&self, message: Bytes) {
-        let Some(Envelope { from, body, mut blobs }) = self.decode::<ToNode>(message) else { return };
+        let Some(Envelope { from, trace, body, mut blobs }) = self.decode::<ToNode>(message) else { return };
         let node = &self.node;
         match body {
             ToNode::Ask { id, command, call, caller, ask, hops } => {
                 let serving = node.clone();
-                node.spawn(async move {
+                let mut span = spans::serve_ask(node, trace, &from, &call);
+                let within = span.context().or(trace);
+                let serve = async move {
                     let result = serving.ask_hop(&call, command, caller, ask, hops).await;
                     fail::fail_point!("answer-before-send");
+                    if let Err(refusal) = &result {
+                        span.fail(refusal.code.as_str());
+                    }
+                    drop(span);
                     if let Err(refusal) = serving.tell_node(&from, &ToNode::Answer { id, result }, &[]) {
                         tracing::debug!(node.id = %from, error = %refusal.message, "answer not published");
                     }
-                });
+                };
+                node.spawn(trace::within(within, serve));
             }
             ToNode::Answer { id, result } => {
-                if let Some((_, (_, waiting))) = node.asks.remove(&id) {
-                    // Who asked may have given up meanwhile.
-                    let _ = waiting.send(result);
+                if let Some((_, waiting)) = node.asks.remove(&id) {
+                    waiting.end(result);
                 }
             }
             ToNode::Signal { call, from: user, from_device, kind, to, to_device, session, ask, origin, key } => {
@@ -125,7 +132,7 @@ impl bus::Inbox for Inbox {
 
     fn on_user_message(&self, user: &UserId, message: Bytes) {
         let Some(addr) = self.node.directory.user(user) else { return };
-        let Some(Envelope { from, body, blobs }) = self.decode::<ToUser>(message) else { return };
+        let Some(Envelope { from, trace, body, blobs }) = self.decode::<ToUser>(message) else { return };
         // `do_send` throughout: see `Node::deliver_here`.
         match body {
             ToUser::Delivery { call, epoch, items, standing, unlinked } => {
@@ -134,7 +141,7 @@ impl bus::Inbox for Inbox {
                     return;
                 };
                 let at = clock::monotonic();
-                let delivery = Delivery { call, epoch, owner: from, items, standing, unlinked, at };
+                let delivery = Delivery { call, epoch, owner: from, items, standing, unlinked, trace, at };
                 addr.do_send(user::Deliver(Arc::new(delivery)));
             }
             ToUser::Signal { head } => {

@@ -321,7 +321,7 @@ async fn look(node: &NodeHandle) {
     let deaf = node.membership.set_deaf(deaf.collect());
     if !deaf.is_empty() {
         // They will not hear the answer's question or not be heard: whoever waits for them is told now.
-        node.asks.retain(|_, (asked, _)| !deaf.contains(asked));
+        node.asks.retain(|_, waiting| !deaf.contains(&waiting.of));
     }
     let mut live: HashSet<NodeId> = nodes.into_iter().map(|live| live.id).collect();
     if node.degraded.is_without(Dependency::Database) {
@@ -337,7 +337,7 @@ async fn look(node: &NodeHandle) {
     let names: Vec<&str> = gone.iter().map(|node| node.as_str()).collect();
     tracing::warn!(node.id = %node.id, gone = names.join(" "), "nodes are gone");
     // They will not answer: whoever waits for them looks for the call's new owner at once.
-    node.asks.retain(|_, (asked, _)| !gone.contains(asked));
+    node.asks.retain(|_, waiting| !gone.contains(&waiting.of));
     for call in node.directory.all_calls() {
         // `do_send`: a call whose actor died is rebuilt, and asks where everybody is.
         call.do_send(NodesGone);

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     domain::{CallId, Command, DeviceId, NodeId, ParticipantStatus, SessionId, UserId, call::Call},
+    trace::{Span, TraceContext},
     wire::{
         Frame, Refusal,
         render::{Item, RoomPass},
@@ -56,6 +57,21 @@ pub enum Ask {
     Members,
     /// A command that its user gave a key: carried out once under it, see [`super::keyed`].
     Keyed { key: CommandKey, ask: Box<Ask> },
+}
+
+impl Ask {
+    /// Which question it is: the command's name, where it is one.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Do(command) | Self::Notice(command) => command.name(),
+            Self::Get => "get",
+            Self::Sync(_) => "sync",
+            Self::Attach { .. } => "attach",
+            Self::Clash => "clash",
+            Self::Members => "members",
+            Self::Keyed { ask, .. } => ask.name(),
+        }
+    }
 }
 
 /// What a client says it has of a call.
@@ -200,6 +216,8 @@ pub struct Delivery {
     pub standing: Standing,
     /// The owner does not know which session the device in the call has: whoever holds one says so.
     pub unlinked: bool,
+    /// What has caused it.
+    pub trace: Option<TraceContext>,
     /// When it was committed here, or came by the bus.
     pub at: Instant,
 }
@@ -283,6 +301,10 @@ pub struct Request {
     pub caller: Option<Caller>,
     pub ask: Ask,
     pub reply: oneshot::Sender<Result<Answer, Refusal>>,
+    /// What it is asked for. `None`: nothing that had one; what comes of it is then a trace of its own.
+    pub trace: Option<TraceContext>,
+    /// From its arrival at the actor to its answer.
+    pub span: Span,
 }
 
 /// A signal for the actor of a call to relay.

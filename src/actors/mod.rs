@@ -26,6 +26,7 @@ pub mod recordings;
 mod room_pass;
 pub mod router;
 mod signals;
+mod spans;
 mod standing;
 pub mod start;
 pub mod sweepers;

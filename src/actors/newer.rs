@@ -90,9 +90,8 @@ impl Node {
         for (kind, skeleton) in body {
             let Some(id) = skeleton.question() else { continue };
             if kind == "answer" {
-                if let Some((_, (_, waiting))) = self.asks.remove(&id) {
-                    // Who asked may have given up meanwhile.
-                    let _ = waiting.send(Err(refusal()));
+                if let Some((_, waiting)) = self.asks.remove(&id) {
+                    waiting.end(Err(refusal()));
                 }
             } else if let Err(error) = self.tell_node(&from, &ToNode::Answer { id, result: Err(refusal()) }, &[]) {
                 tracing::debug!(node.id = %from, error = %error.message, "answer not published");

@@ -33,6 +33,7 @@ use crate::{
     domain::{CallId, NodeId, Rules, UserId, busy::BusyPolicy},
     media::Media,
     store::Store,
+    trace::Span,
     wire::{Frame, Refusal},
 };
 
@@ -69,12 +70,31 @@ pub struct Node {
     bus: OnceLock<Arc<dyn Bus>>,
     arbiters: RwLock<Vec<ArbiterHandle>>,
     /// Questions to other nodes that wait for an answer. Taken out without one: the node asked is gone.
-    pub(super) asks: DashMap<u64, (NodeId, oneshot::Sender<Result<Answer, Refusal>>)>,
+    pub(super) asks: DashMap<u64, Waiting>,
     next_ask: AtomicU64,
     /// One at a time looks for, claims, rebuilds or begins a call.
     pub(super) placing: DashMap<CallId, Arc<Mutex<()>>>,
     pub(super) acquainted: Acquainted,
     pub(super) beyond: Beyond,
+}
+
+/// A question to another node that waits for its answer.
+pub(super) struct Waiting {
+    pub of: NodeId,
+    pub reply: oneshot::Sender<Result<Answer, Refusal>>,
+    pub span: Span,
+}
+
+impl Waiting {
+    /// The answer is here.
+    pub(super) fn end(mut self, result: Result<Answer, Refusal>) {
+        if let Err(refusal) = &result {
+            self.span.fail(refusal.code.as_str());
+        }
+        drop(self.span);
+        // Who asked may have given up meanwhile.
+        let _ = self.reply.send(result);
+    }
 }
 
 impl Node {
@@ -109,6 +129,11 @@ impl Node {
     pub fn rules_now(&self) -> Rules {
         let media_server = self.rules.media_server && !self.degraded.is_away(Dependency::Livekit);
         Rules { media_server, ..self.rules }
+    }
+
+    /// What carries the bus, as traces call it.
+    pub(super) fn bus_system(&self) -> &'static str {
+        self.bus().map_or("", |bus| bus.system())
     }
 
     /// Gives the node its bus; the bus's inbox in turn knows the node.

@@ -13,12 +13,14 @@ use super::{
     Answer, Ask, Caller, Node,
     call::{CallActor, LetGo},
     messages::{Request, ToNode},
-    node::ASK_TIMEOUT,
+    node::{ASK_TIMEOUT, Waiting},
+    spans,
 };
 use crate::{
     clock,
     domain::{Call, CallId, NodeId, Rejection},
     store::{ClaimOutcome, Prospect, StoreError, is_keyed},
+    trace::{self, Span},
     wire::{ErrorCode, Refusal},
 };
 
@@ -137,7 +139,9 @@ impl Node {
         ask: Ask,
         hops: u8,
     ) -> Result<(u64, oneshot::Receiver<Outcome>), Refusal> {
-        let (id, answer) = self.expect_answer(owner);
+        let span = spans::ask_owner(self, owner, call);
+        let _within = trace::enter(span.context_or_current());
+        let (id, answer) = self.expect_answer_within(owner, span);
         let body = ToNode::Ask { id, command, call: call.clone(), caller, ask, hops };
         match self.tell_node(owner, &body, &[]) {
             Ok(()) => Ok((id, answer)),
@@ -150,9 +154,14 @@ impl Node {
 
     /// A question to a node that is about to be sent.
     pub(super) fn expect_answer(&self, of: &NodeId) -> (u64, oneshot::Receiver<Outcome>) {
+        self.expect_answer_within(of, Span::none())
+    }
+
+    /// The same; the span ends with the wait, however that ends.
+    fn expect_answer_within(&self, of: &NodeId, span: Span) -> (u64, oneshot::Receiver<Outcome>) {
         let id = self.next_ask();
         let (reply, answer) = oneshot::channel();
-        self.asks.insert(id, (of.clone(), reply));
+        self.asks.insert(id, Waiting { of: of.clone(), reply, span });
         (id, answer)
     }
 
@@ -265,13 +274,15 @@ fn send(addr: &Addr<CallActor>, command: Uuid, caller: Caller, ask: Ask) -> Sent
     let (reply, answer) = oneshot::channel();
     // `do_send`: an actor that is gone drops the message and with it `reply`, which the asker notices. What may wait is
     // bounded by what each session may have under way, and by the call's own queue.
-    addr.do_send(Request { command, caller: Some(caller), ask, reply });
+    let (trace, span) = (trace::current(), Span::none());
+    addr.do_send(Request { command, caller: Some(caller), ask, reply, trace, span });
     answer
 }
 
 fn get(addr: &Addr<CallActor>) -> Sent {
     let (reply, answer) = oneshot::channel();
-    addr.do_send(Request { command: Uuid::now_v7(), caller: None, ask: Ask::Get, reply });
+    let (trace, span) = (trace::current(), Span::none());
+    addr.do_send(Request { command: Uuid::now_v7(), caller: None, ask: Ask::Get, reply, trace, span });
     answer
 }
 

@@ -21,6 +21,7 @@ use crate::{
         call::{glare::Slot, start},
     },
     store::{Commit, CommitOutcome},
+    trace,
     wire::{ErrorCode, Frame, Refusal},
 };
 
@@ -50,12 +51,13 @@ impl Node {
     pub fn start_call_for(self: &Arc<Self>, request: StartRequest) -> oneshot::Receiver<Result<Answer, Refusal>> {
         let (reply, answer) = oneshot::channel();
         let node = self.clone();
-        self.spawn(async move {
+        let begin = async move {
             let outcome = node.begin_once(request).await;
             fail::fail_point!("start-before-reply");
             // Who asked may have gone; the call is there all the same.
             let _ = reply.send(outcome);
-        });
+        };
+        self.spawn(trace::within(trace::current(), begin));
         answer
     }
 
@@ -103,6 +105,7 @@ impl Node {
                 outcome: first.as_ref().and_then(|(key, answer)| key.record(&Ok(answer.clone()))),
                 by: Some(request.start.initiator.clone()),
                 kind: "start",
+                trace: trace::current(),
             };
             // In one turn: once it is committed others find it by its slot and ask for it, and who finds no actor yet
             // would take it for a call whose owner is gone.

@@ -3,6 +3,7 @@
 //! Owns the exit codes: 0 done, 1 failed, 2 asked wrongly (a wrong flag or setting). Must never print a secret; a token
 //! only on standard output of `carillon token`, which is what that is for.
 
+mod doctor;
 mod healthcheck;
 pub mod load;
 mod service_key;
@@ -90,6 +91,14 @@ enum Command {
         #[command(flatten)]
         settings: Box<RawSettings>,
     },
+    /// Check the settings against the servers that they name, and say what is wrong and how to mend it. Exit code 0:
+    /// nothing is wrong; 1: something is; 2: the settings themselves are. See docs/doctor.md.
+    Doctor {
+        #[command(flatten)]
+        doctor: doctor::DoctorArgs,
+        #[command(flatten)]
+        settings: Box<RawSettings>,
+    },
     /// Drive a running cluster with calls, and measure it.
     Load {
         #[command(flatten)]
@@ -136,6 +145,12 @@ pub fn run() -> ExitCode {
         Some(Command::Healthcheck { healthcheck, settings }) => match settings.validate() {
             Ok(settings) => finished(healthcheck::run(&healthcheck, &settings)),
             Err(error) => refuse(&error),
+        },
+        Some(Command::Doctor { doctor, settings }) => match doctor::judged(*settings) {
+            Ok(settings) => {
+                finished(doctor::run(&doctor, &settings, &unknown_variables(env::vars_os().map(|(name, _)| name))))
+            }
+            Err(error) => doctor::refuse(&doctor, &error),
         },
         Some(Command::Load { load }) => finished(load::run(*load)),
     }

@@ -191,6 +191,9 @@ pub trait Bus: Send + Sync + 'static {
     /// those who do, [`Bus::online`] has heard.
     async fn listening(&self, nodes: &[NodeId]) -> Result<Vec<bool>, BusError>;
 
+    /// What carries it, by the name that OpenTelemetry has for such systems (`messaging.system`).
+    fn system(&self) -> &'static str;
+
     /// How it stands now.
     fn health(&self) -> BusHealth;
 

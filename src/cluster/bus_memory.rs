@@ -192,6 +192,10 @@ impl Bus for MemoryBus {
         Ok(nodes.iter().map(|node| members.nodes.contains_key(node)).collect())
     }
 
+    fn system(&self) -> &'static str {
+        "in_process"
+    }
+
     fn health(&self) -> BusHealth {
         match *self.closed_at.read().unwrap_or_else(PoisonError::into_inner) {
             None => BusHealth::Up,

@@ -8,7 +8,10 @@ use bytes::{Buf, Bytes};
 use bytestring::ByteString;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::domain::NodeId;
+use crate::{
+    domain::NodeId,
+    trace::{self, TraceContext},
+};
 
 /// The version this node writes, and the only one it reads.
 pub const VERSION: u8 = 1;
@@ -26,6 +29,9 @@ pub enum EnvelopeError {
 struct Head<B> {
     v: u8,
     from: NodeId,
+    /// What it is sent for. Nodes that do not know it skip it.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "trace::lenient")]
+    trace: Option<TraceContext>,
     body: B,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     blobs: Vec<u32>,
@@ -40,14 +46,16 @@ struct Version {
 #[derive(Debug)]
 pub struct Envelope<B> {
     pub from: NodeId,
+    /// What it was sent for.
+    pub trace: Option<TraceContext>,
     pub body: B,
     pub blobs: std::vec::IntoIter<ByteString>,
 }
 
-/// Lays a message out. `None` only if `body` cannot be JSON, which no body of ours is.
+/// Lays a message out, with the trace that this thread works for. `None` only if `body` cannot be JSON, which no body of ours is.
 pub fn encode(from: &NodeId, body: &impl Serialize, blobs: &[&str]) -> Option<Bytes> {
     let lengths: Option<Vec<u32>> = blobs.iter().map(|blob| u32::try_from(blob.len()).ok()).collect();
-    let head = Head { v: VERSION, from: from.clone(), body, blobs: lengths? };
+    let head = Head { v: VERSION, from: from.clone(), trace: trace::current(), body, blobs: lengths? };
     let mut out = Vec::with_capacity(256 + blobs.iter().map(|b| b.len()).sum::<usize>());
     out.extend_from_slice(&[0; 4]);
     serde_json::to_writer(&mut out, &head).ok()?;
@@ -89,7 +97,7 @@ pub fn decode<B: DeserializeOwned>(mut bytes: Bytes) -> Result<Envelope<B>, Enve
         let blob = bytes.split_to(length as usize);
         blobs.push(ByteString::try_from(blob).map_err(|_| EnvelopeError::Malformed)?);
     }
-    Ok(Envelope { from: head.from, body: head.body, blobs: blobs.into_iter() })
+    Ok(Envelope { from: head.from, trace: head.trace, body: head.body, blobs: blobs.into_iter() })
 }
 
 #[cfg(test)]
@@ -107,6 +115,35 @@ mod tests {
         assert_eq!(envelope.from, node());
         assert_eq!(envelope.body, ("hello".to_owned(), 3));
         assert_eq!(envelope.blobs.collect::<Vec<_>>(), ["{\"a\":\n1}", ""]);
+    }
+
+    #[test]
+    fn the_trace_travels_in_the_head_and_nodes_that_do_not_know_it_read_the_message_all_the_same() {
+        /// As the release before has it.
+        #[derive(Deserialize)]
+        #[allow(dead_code, reason = "that they are there is what counts")]
+        struct Earlier {
+            v: u8,
+            from: NodeId,
+            body: u32,
+            #[serde(default)]
+            blobs: Vec<u32>,
+        }
+        let context = TraceContext::random(true);
+        let traced = {
+            let _entered = trace::enter(Some(context));
+            encode(&node(), &3_u32, &["x"]).unwrap()
+        };
+        assert!(serde_json::from_slice::<Earlier>(&traced[4..traced.len() - 1]).is_ok());
+        assert_eq!(decode::<u32>(traced).unwrap().trace, Some(context));
+        let plain = encode(&node(), &3_u32, &["x"]).unwrap();
+        assert!(!String::from_utf8_lossy(&plain).contains("trace"));
+        assert_eq!(decode::<u32>(plain).unwrap().trace, None);
+        // What is no trace costs nobody the message.
+        let head = br#"{"v":1,"from":"n1","trace":"00-nonsense","body":3}"#;
+        let mut bytes = u32::try_from(head.len()).unwrap().to_be_bytes().to_vec();
+        bytes.extend_from_slice(head);
+        assert_eq!(decode::<u32>(bytes.into()).unwrap().trace, None);
     }
 
     #[test]

@@ -24,8 +24,24 @@ impl Settings {
     /// Sees to it that tokens can be checked, or refuses to start. `dev_by_default`: the node was started without any
     /// argument and nothing was said about development mode. May make the development secret.
     pub fn with_keys_for_serving(mut self, dev_by_default: bool) -> Result<Self, SettingsError> {
-        if self.auth.has_key() {
+        if !self.judge_keys_for_serving(dev_by_default)? {
             return Ok(self);
+        }
+        let path = self.dev_secret_path();
+        self.auth.secret = Some(load_or_create(&path)?);
+        self.dev = true;
+        self.warnings.push(format!(
+            "development mode: no key for tokens is set, so tokens are signed with the secret in {}; this address \
+                is for this machine only",
+            path.display()
+        ));
+        Ok(self)
+    }
+
+    /// Whether the development secret is wanted to serve with these settings, or why they do not do. Makes nothing.
+    pub fn judge_keys_for_serving(&self, dev_by_default: bool) -> Result<bool, SettingsError> {
+        if self.auth.has_key() {
+            return Ok(false);
         }
         if !self.dev && !dev_by_default {
             return Err(error(
@@ -42,15 +58,7 @@ impl Settings {
                 self.listen
             )));
         }
-        let path = self.dev_secret_path();
-        self.auth.secret = Some(load_or_create(&path)?);
-        self.dev = true;
-        self.warnings.push(format!(
-            "development mode: no key for tokens is set, so tokens are signed with the secret in {}; this address \
-                is for this machine only",
-            path.display()
-        ));
-        Ok(self)
+        Ok(true)
     }
 
     /// Sees to it that tokens can be made: with the configured secret, or with the development secret of the node that

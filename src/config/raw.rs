@@ -10,6 +10,8 @@ use clap::Args;
 
 use crate::secret::Secret;
 
+pub(super) mod traces;
+
 /// Every setting, as it was given or by default.
 #[derive(Debug, Clone, Args)]
 pub struct RawSettings {
@@ -29,6 +31,8 @@ pub struct RawSettings {
     pub(super) webhook: WebhookArgs,
     #[command(flatten)]
     pub(super) log: LogArgs,
+    #[command(flatten)]
+    pub(super) traces: traces::TraceArgs,
 }
 
 /// The node itself.

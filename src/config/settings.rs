@@ -6,6 +6,7 @@ use crate::{
     gateway::{address::TrustedProxies, auth::AuthSettings, headers::Hsts, limits::Rules},
     media::FilesConfig,
     secret::Secret,
+    trace::ExportSettings,
 };
 
 /// Every setting of a node. `Debug` shows no secret.
@@ -79,6 +80,8 @@ pub struct Settings {
     pub webhooks: crate::webhooks::Config,
     /// What is logged, and how.
     pub log: LogSettings,
+    /// Where traces are sent; `None`: nowhere.
+    pub traces: Option<ExportSettings>,
     /// Development mode: print ready links.
     pub dev: bool,
     /// What the operator should know, to be logged once the log is there. No secret in them.

@@ -5,6 +5,8 @@ use clap::{Args, FromArgMatches, builder::Resettable};
 use super::{BusyPolicy, Database, LogFormat, RawSettings, Settings, SettingsError, validate::flag};
 use crate::gateway::{address::TrustedProxies, headers::Hsts, limits::Rules};
 
+mod traces;
+
 fn command() -> clap::Command {
     // Without the environment: tests set flags, and the machine's variables are not theirs.
     RawSettings::augment_args(clap::Command::new("test"))

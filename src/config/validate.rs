@@ -26,6 +26,7 @@ use crate::{
 };
 
 mod recordings;
+mod traces;
 mod webhooks;
 
 /// Below this an HS256 secret or a service key can be guessed offline from one token, or online.
@@ -39,7 +40,7 @@ impl RawSettings {
     /// Judges every value. On success every value is within its bounds; whether there is a key for tokens is another
     /// question, see [`Settings::with_keys_for_serving`].
     pub fn validate(self) -> Result<Settings, SettingsError> {
-        let Self { node, store, token, call, media, recording, webhook, log } = self;
+        let Self { node, store, token, call, media, recording, webhook, log, traces } = self;
         let mut check = Check::default();
         let database = check.database(&store.database_url);
         let migration_url = check.migration_url(given_secret(store.migration_database_url), &database);
@@ -114,6 +115,7 @@ impl RawSettings {
             recordings: check.recordings(recording),
             webhooks: check.webhooks(&webhook),
             log: check.log(log.rust_log, given(log.log_format)),
+            traces: check.traces(traces),
             dev: given(node.dev).is_some_and(|dev| check.switch("CARILLON_DEV", &dev)),
             warnings: Vec::new(),
         };

@@ -67,6 +67,11 @@ impl TrustedProxies {
         !self.0.is_empty()
     }
 
+    /// Whether one of the networks is all of them: then anybody's word counts.
+    pub fn trusts_everybody(&self) -> bool {
+        self.0.iter().any(|net| net.prefix_len() == 0)
+    }
+
     fn trusts(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.0.iter().any(|net| net.contains(&address))

@@ -19,9 +19,10 @@ use crate::wire::{ErrorCode, Refusal};
 const READABLE: &str = "/api/v1/";
 /// What a page may ask with.
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
-const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static("authorization, content-type, idempotency-key");
+const REQUEST_HEADERS: HeaderValue =
+    HeaderValue::from_static("authorization, content-type, idempotency-key, traceparent");
 /// What it may see besides the usual.
-const RESPONSE_HEADERS: HeaderValue = HeaderValue::from_static("location, retry-after");
+const RESPONSE_HEADERS: HeaderValue = HeaderValue::from_static("location, retry-after, x-trace-id");
 /// How long a browser keeps the answer, in seconds. Longer, and a change of the list takes that long to be noticed;
 /// shorter, and each request costs two.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");

@@ -23,7 +23,12 @@ use super::{
     limits::{Kind, Limits},
     rest::problem,
 };
-use crate::wire::{ErrorCode, Refusal};
+use crate::{
+    trace,
+    wire::{ErrorCode, Refusal},
+};
+
+mod traced;
 
 /// For answers that are no page: nothing may be loaded, run or framed, whatever a browser takes them for.
 const NOTHING: HeaderValue = HeaderValue::from_static(
@@ -60,13 +65,16 @@ pub async fn pass<B: MessageBody + 'static>(
     let tries_credentials = request.headers().contains_key(header::AUTHORIZATION);
     let trying = client.filter(|_| tries_credentials);
 
+    let (within, mut span) = traced::begin(&request);
     let mut response = if let Verdict::Preflight(answer) = verdict {
         return Ok(finished(request.into_response(answer), https, gateway.hsts).map_into_right_body());
     } else if let Some(Err(refusal)) = client.map(|client| admit(&gateway.limits, &request, client)) {
+        let _within = trace::enter(within);
         request.into_response(problem(&refusal)).map_into_right_body()
     } else {
-        next.call(request).await?.map_into_left_body()
+        trace::within(within, next.call(request)).await?.map_into_left_body()
     };
+    traced::finish(&mut response, within, &mut span);
     if response.status() == StatusCode::UNAUTHORIZED
         && let Some(client) = trying
         // A token that has run out was a good one: whoever has it guesses nothing.

@@ -13,7 +13,7 @@ pub use self::{
     key::{IdempotencyKey, key_for},
     quality::{Report, Reported},
 };
-use crate::wire::Refusal;
+use crate::{domain::CallId, trace::TraceContext, wire::Refusal};
 
 /// The longest frame from a client, in bytes. An offer of 64 KiB with its escapes fits; twice as much would let one
 /// client fill its budget with two frames.
@@ -31,7 +31,7 @@ const MAX_PRESENCE: usize = 100;
 /// The most calls one `resume` may name; no device is in more.
 const MAX_RESUME: usize = 64;
 
-/// A frame from a client: `{"id"?, "event", "idempotencyKey"?, "data"?}`.
+/// A frame from a client: `{"id"?, "event", "idempotencyKey"?, "traceparent"?, "data"?}`.
 #[derive(Deserialize)]
 pub struct ClientFrame<'a> {
     #[serde(borrow, default)]
@@ -40,6 +40,9 @@ pub struct ClientFrame<'a> {
     pub event: Cow<'a, str>,
     #[serde(borrow, default, rename = "idempotencyKey")]
     key: Option<Cow<'a, str>>,
+    /// Whatever it is: what is no `traceparent` counts as not sent.
+    #[serde(borrow, default)]
+    traceparent: Option<&'a RawValue>,
     #[serde(borrow, default)]
     data: Option<&'a RawValue>,
 }
@@ -61,6 +64,22 @@ impl<'a> ClientFrame<'a> {
     /// The data as it came.
     pub fn data(&self) -> &'a str {
         self.data.map_or("{}", RawValue::get)
+    }
+
+    /// The trace that the command belongs to, if the client says so.
+    pub fn trace_parent(&self) -> Option<TraceContext> {
+        // One that is written with escapes is not taken apart: nobody writes it so.
+        TraceContext::parse(self.traceparent?.get().strip_prefix('"')?.strip_suffix('"')?)
+    }
+
+    /// The call that it names, for who looks at a trace. Reads the data anew.
+    pub fn call(&self) -> Option<CallId> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Named {
+            call_id: CallId,
+        }
+        serde_json::from_str::<Named>(self.data()).ok().map(|named| named.call_id)
     }
 
     /// Which command it is.

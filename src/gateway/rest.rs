@@ -34,7 +34,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{limits::retry_after, openapi};
-use crate::wire::{ErrorCode, Refusal};
+use crate::{
+    trace::{self, TraceId},
+    wire::{ErrorCode, Refusal},
+};
 
 /// The media type of RFC 9457.
 const PROBLEM: &str = "application/problem+json";
@@ -53,6 +56,10 @@ pub(in crate::gateway) struct Problem<'a> {
     detail: &'a str,
     /// What kind of refusal it is, for programs.
     code: ErrorCode,
+    /// The trace id of the request, as in the header `X-Trace-Id`: 32 hexadecimal digits.
+    #[schema(value_type = Option<String>)]
+    #[serde(rename = "traceId", skip_serializing_if = "Option::is_none")]
+    trace_id: Option<TraceId>,
 }
 
 /// A refusal as `application/problem+json`.
@@ -69,6 +76,7 @@ fn problem_as(status: StatusCode, refusal: &Refusal) -> HttpResponse {
         status: status.as_u16(),
         detail: &refusal.message,
         code: refusal.code,
+        trace_id: trace::current_id(),
     };
     let mut response = HttpResponseBuilder::new(status);
     response.insert_header((header::CONTENT_TYPE, PROBLEM));

@@ -30,6 +30,7 @@ use crate::{
     },
     clock,
     domain::{DeviceId, SessionId, UserId},
+    trace,
     wire::{ErrorCode, Frame, Refusal},
 };
 
@@ -170,6 +171,7 @@ type Ctx = WebsocketContext<Session>;
 impl Session {
     fn refuse(&self, frame: Option<&ClientFrame<'_>>, refusal: &Refusal) {
         self.gateway.counts.refuse(frame.map(|frame| &*frame.event), refusal.code);
+        let refusal = &*refusal.traced(trace::current_id());
         let frame = match frame {
             Some(ClientFrame { id: Some(id), .. }) => Frame::reply_err(id, refusal),
             Some(frame) => Frame::error_event(Some(&frame.event), refusal),
@@ -262,6 +264,13 @@ impl Session {
         }
     }
 
+    fn write(&mut self, frame: Frame, ctx: &mut Ctx) {
+        self.socket.taken(frame.len());
+        if !matches!(self.phase, Phase::Closing) {
+            ctx.text(frame.into_bytes());
+        }
+    }
+
     fn on_part(&mut self, item: Item, ctx: &mut Ctx) {
         let (bytes, last) = match item {
             Item::FirstText(bytes) => {
@@ -341,9 +350,13 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Session {
             }
             Ok(ws::Message::Pong(_) | ws::Message::Nop) => {}
             Ok(ws::Message::Close(reason)) => {
+                // If we have closed, this is the answer. To answer that again is an error to browsers: they would not tell
+                // the page our code, but 1006, and a client comes back from that.
+                if !matches!(self.phase, Phase::Closing) {
+                    ctx.close(reason);
+                }
                 self.phase = Phase::Closing;
                 self.socket.ends(Ended::ByClient);
-                ctx.close(reason);
                 ctx.stop();
                 self.socket.finish_soon();
             }
@@ -368,11 +381,13 @@ impl Handler<Out> for Session {
 
     fn handle(&mut self, out: Out, ctx: &mut Self::Context) {
         match out {
-            Out::Frame(frame) => {
-                self.socket.taken(frame.len());
-                if !matches!(self.phase, Phase::Closing) {
-                    ctx.text(frame.into_bytes());
-                }
+            Out::Frame(frame) => self.write(frame, ctx),
+            Out::Traced(traced) => {
+                let (frame, mut span) = *traced;
+                span.note(|span| {
+                    span.set("carillon.session.id", self.socket.id.as_str()).set("carillon.bytes", frame.len());
+                });
+                self.write(frame, ctx);
             }
             Out::Ping => ctx.ping(b""),
             Out::Close(close) => self.close(close, ctx),

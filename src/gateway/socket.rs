@@ -24,6 +24,7 @@ use crate::{
     actors::{CloseCause, Outbox},
     clock,
     domain::{SessionId, Timestamp},
+    trace::{Kind, Span},
     wire::Frame,
 };
 
@@ -42,6 +43,8 @@ const FRAME_OVERHEAD: usize = 192;
 #[rtype(result = "()")]
 pub enum Out {
     Frame(Frame),
+    /// One whose way is recorded, until it is with the connection.
+    Traced(Box<(Frame, Span)>),
     Ping,
     Close(Close),
 }
@@ -173,6 +176,7 @@ impl Socket {
     pub fn close_with(&self, close: Close) {
         let now = clock::now().as_millis();
         if self.closing_at.compare_exchange(0, now, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            self.ends(Ended::Ours(close));
             self.send(Out::Close(close));
         }
     }
@@ -189,7 +193,8 @@ impl Outbox for Socket {
             return self.kill("too slow: it does not read what is sent", Ended::Ours(Close::TooSlow));
         }
         self.sent_since_heard.store(true, Ordering::Relaxed);
-        self.send(Out::Frame(frame));
+        let span = Span::begin("write", Kind::Internal);
+        self.send(if span.context().is_some() { Out::Traced(Box::new((frame, span))) } else { Out::Frame(frame) });
     }
 
     fn close(&self, cause: CloseCause) {

@@ -73,7 +73,7 @@ enum Kind {
 /// See the module. Cheap to clone.
 #[derive(Clone)]
 pub struct Files {
-    store: Arc<dyn ObjectStore>,
+    pub(super) store: Arc<dyn ObjectStore>,
     prefix: String,
     kind: Kind,
 }
@@ -132,7 +132,7 @@ impl Files {
         })
     }
 
-    fn path(&self, file: &str) -> Path {
+    pub(super) fn path(&self, file: &str) -> Path {
         Path::from(format!("{}{file}", self.prefix))
     }
 

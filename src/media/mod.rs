@@ -13,6 +13,7 @@ mod egress;
 pub mod files;
 mod ice_servers;
 mod identity;
+pub mod inspect;
 mod livekit;
 mod probe;
 mod rooms;

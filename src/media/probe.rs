@@ -48,7 +48,7 @@ async fn ask(http: reqwest::Client, config: LiveKitConfig) -> ServiceResult<()> 
 }
 
 /// The address of LiveKit's API, from one that may be of its sockets.
-fn http_address(url: &str) -> String {
+pub(super) fn http_address(url: &str) -> String {
     let url = url.trim_end_matches('/');
     let plain = url.strip_prefix("ws://").map(|rest| format!("http://{rest}"));
     let secure = || url.strip_prefix("wss://").map(|rest| format!("https://{rest}"));

@@ -32,11 +32,6 @@ impl Page {
         self.ours.register(name, help, ConstGauge::new(value));
     }
 
-    /// The same with a fraction.
-    pub fn gauge_f64(&mut self, name: &str, help: &str, value: f64) {
-        self.ours.register(name, help, ConstGauge::new(value));
-    }
-
     /// A number that only rises while the node runs.
     pub fn counter(&mut self, name: &str, help: &str, value: u64) {
         self.ours.register(name, help, ConstCounter::new(value));
@@ -48,7 +43,12 @@ impl Page {
     }
 
     /// A number that goes up and down, for each set of labels.
-    pub fn gauges<const N: usize>(&mut self, name: &str, help: &str, rows: Vec<([Label; N], f64)>) {
+    pub fn gauges<const N: usize>(&mut self, name: &str, help: &str, rows: Vec<([Label; N], u64)>) {
+        self.ours.register(name, help, Rows { kind: MetricType::Gauge, rows });
+    }
+
+    /// The same with fractions, such as seconds.
+    pub fn gauges_f64<const N: usize>(&mut self, name: &str, help: &str, rows: Vec<([Label; N], f64)>) {
         self.ours.register(name, help, Rows { kind: MetricType::Gauge, rows });
     }
 
@@ -60,11 +60,6 @@ impl Page {
     /// A distribution for each set of labels.
     pub fn histograms<const N: usize>(&mut self, name: &str, help: &str, rows: Vec<([Label; N], Histogram)>) {
         self.ours.register(name, help, Rows { kind: MetricType::Histogram, rows });
-    }
-
-    /// Whatever prometheus-client has.
-    pub fn register(&mut self, name: &str, help: &str, metric: impl Metric) {
-        self.ours.register(name, help, metric);
     }
 
     /// A metric of any process.
@@ -84,23 +79,26 @@ impl Page {
 
 /// One value of a row.
 trait Value: fmt::Debug + Send + Sync + 'static {
-    fn write(&self, encoder: MetricEncoder<'_>) -> fmt::Result;
+    fn write(&self, kind: MetricType, encoder: MetricEncoder<'_>) -> fmt::Result;
 }
 
 impl Value for u64 {
-    fn write(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
-        encoder.encode_counter::<[Label; 0], u64, f64>(self, None)
+    fn write(&self, kind: MetricType, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        match kind {
+            MetricType::Counter => encoder.encode_counter::<[Label; 0], u64, f64>(self, None),
+            _ => encoder.encode_gauge(self),
+        }
     }
 }
 
 impl Value for f64 {
-    fn write(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+    fn write(&self, _: MetricType, mut encoder: MetricEncoder<'_>) -> fmt::Result {
         encoder.encode_gauge(self)
     }
 }
 
 impl Value for Histogram {
-    fn write(&self, encoder: MetricEncoder<'_>) -> fmt::Result {
+    fn write(&self, _: MetricType, encoder: MetricEncoder<'_>) -> fmt::Result {
         self.encode(encoder)
     }
 }
@@ -114,7 +112,7 @@ struct Rows<const N: usize, V> {
 impl<const N: usize, V: Value> EncodeMetric for Rows<N, V> {
     fn encode(&self, mut encoder: MetricEncoder) -> fmt::Result {
         for (labels, value) in &self.rows {
-            value.write(encoder.encode_family(labels)?)?;
+            value.write(self.kind, encoder.encode_family(labels)?)?;
         }
         Ok(())
     }
@@ -133,7 +131,8 @@ mod tests {
         let mut page = Page::default();
         page.gauge("sockets", "Open", 2);
         page.counters("closed", "Closed", vec![([("code", "4001"), ("by", "server")], 3)]);
-        page.gauges("length", "Waiting", vec![([("queue", "commits")], 0.0)]);
+        page.gauges("length", "Waiting", vec![([("queue", "commits")], 4)]);
+        page.gauges_f64("age_seconds", "Old", vec![([("of", "it")], 0.5)]);
         let times = Histogram::latency();
         times.observe(1);
         page.histograms("seconds", "Times", vec![([("kind", "start")], times)]);
@@ -143,7 +142,8 @@ mod tests {
             "# HELP carillon_sockets Open.",
             "# TYPE carillon_closed counter",
             "carillon_closed_total{code=\"4001\",by=\"server\"} 3",
-            "carillon_length{queue=\"commits\"} 0.0",
+            "carillon_length{queue=\"commits\"} 4",
+            "carillon_age_seconds{of=\"it\"} 0.5",
             "carillon_seconds_bucket{le=\"0.0001\",kind=\"start\"} 1",
             "carillon_seconds_bucket{le=\"+Inf\",kind=\"start\"} 1",
             "carillon_seconds_count{kind=\"start\"} 1",

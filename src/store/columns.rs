@@ -102,6 +102,7 @@ columns!(
         node: &'a str => Text,
         epoch: i64 => BigInt,
         command_id: StoredId => DbUuid,
+        trace: Option<StoredId> => Nullable<DbUuid>,
     }
 );
 

@@ -7,9 +7,12 @@ use super::{
     invitations::{self, Answer, Invitation},
     outbox::{Outgoing, Subscriptions},
     recording_commits::CallRecordings,
-    types::{CommandId, is_keyed},
+    types::{CommandId, StoredId, is_keyed},
 };
-use crate::domain::{Call, CallId, NodeId, Participant, Recorded, UserId, call::glare::Slot};
+use crate::{
+    domain::{Call, CallId, NodeId, Participant, Recorded, UserId, call::glare::Slot},
+    trace::TraceContext,
+};
 
 /// One decision about one call, to be made durable.
 #[derive(Debug, Clone)]
@@ -36,6 +39,8 @@ pub struct Commit {
     pub by: Option<UserId>,
     /// The command's name.
     pub kind: &'static str,
+    /// What it is done for; its events bear the trace's id.
+    pub trace: Option<TraceContext>,
 }
 
 /// What became of a commit. But for `Committed`, nothing was written.
@@ -109,6 +114,11 @@ impl Prepared {
     /// The call's id.
     pub fn call(&self) -> &CallId {
         &self.commit.after.id
+    }
+
+    /// What stands in its events.
+    pub fn trace(&self) -> Option<StoredId> {
+        self.commit.trace.map(|context| StoredId(context.trace.as_uuid()))
     }
 
     /// Opens a call.

@@ -155,6 +155,7 @@ impl<'a> Statement<'a> {
             e.node.push(commit.node.as_str());
             e.epoch.push(signed(commit.epoch));
             e.command_id.push(StoredId(prepared.attempt));
+            e.trace.push(prepared.trace());
         }
     }
 
@@ -264,7 +265,7 @@ impl QueryFragment<Pg> for Statement<'_> {
         out.push_sql(ENTERED[2]);
         out.push_sql(RESULTS);
         out.push_sql(
-            ", events AS (INSERT INTO call_events (call_id, seq, at, kind, payload, node, epoch, command_id) \
+            ", events AS (INSERT INTO call_events (call_id, seq, at, kind, payload, node, epoch, command_id, trace) \
              SELECT e.* FROM ",
         );
         self.events.source(self.events.call_id.len(), "e", &mut out)?;

@@ -43,6 +43,7 @@ fn first_commit(id: &str) -> Commit {
         outcome: None,
         by: None,
         kind: "start",
+        trace: None,
     }
 }
 

@@ -26,8 +26,8 @@ use super::{
 };
 use crate::{clock, secret::Secret};
 
-const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
-const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
+pub(super) const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
+pub(super) const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 
 /// The lock in PostgreSQL: any number that nobody else takes ("carillon" as bytes).
 const LOCK: i64 = i64::from_be_bytes(*b"carillon");

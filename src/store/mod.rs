@@ -28,6 +28,7 @@ mod groups;
 mod health;
 mod history;
 mod history_sql;
+pub mod inspect;
 mod invitations;
 mod link;
 mod livekit_events;
@@ -111,7 +112,10 @@ pub use webhooks::{
 };
 pub use writer::WriterStats;
 
-use crate::{metrics::Page, secret::Secret};
+use crate::{
+    metrics::{Page, count},
+    secret::Secret,
+};
 use connection::{Conn, Purpose, Target, with_conn};
 use error::Fault;
 use open_calls::Questions;
@@ -273,8 +277,7 @@ impl Store {
         self.inner.writer.write_counts(page);
         let pools = self.pools();
         let rows = |number: fn(&PoolStats) -> usize| {
-            #[expect(clippy::cast_precision_loss, reason = "there are few of them")]
-            let row = |pool: &PoolStats| ([("pool", pool.name)], number(pool) as f64);
+            let row = |pool: &PoolStats| ([("pool", pool.name)], count(number(pool)));
             pools.iter().map(row).collect()
         };
         page.gauges("database_connections_limit", "Connections that a pool may have", rows(|pool| pool.connections));

@@ -96,6 +96,7 @@ pub(super) struct EventRow<'a> {
     node: &'a str,
     epoch: i64,
     command_id: StoredId,
+    trace: Option<StoredId>,
 }
 
 impl<'a> EventRow<'a> {
@@ -110,6 +111,7 @@ impl<'a> EventRow<'a> {
             node: commit.node.as_str(),
             epoch: signed(commit.epoch),
             command_id: StoredId(prepared.attempt),
+            trace: prepared.trace(),
         })
     }
 }

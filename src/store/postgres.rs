@@ -102,6 +102,16 @@ impl PgTarget {
         Ok(Self { config, tls })
     }
 
+    /// Where to connect, for who looks at it.
+    pub fn config(&self) -> &tokio_postgres::Config {
+        &self.config
+    }
+
+    /// How its certificate is checked.
+    pub fn tls(&self) -> MakeRustlsConnect {
+        self.tls.clone()
+    }
+
     /// The role that logs in here; `None` if the address leaves it to the server's defaults.
     pub fn role(&self) -> Option<&str> {
         self.config.get_user()

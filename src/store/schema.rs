@@ -65,6 +65,7 @@ diesel::table! {
         node -> Text,
         epoch -> BigInt,
         command_id -> DbUuid,
+        trace -> Nullable<DbUuid>,
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use diesel::{
     prelude::*,
-    sql_types::{BigInt, Text},
+    sql_types::{BigInt, Nullable, Text},
 };
 use serde::Deserialize;
 
@@ -17,9 +17,16 @@ use super::{
     history_sql::STILL_THEIRS,
     schema::participants,
     statement::Statement,
-    types::{StoredTime, signed, sql::DbTime, unsigned},
+    types::{
+        StoredId, StoredTime, signed,
+        sql::{DbTime, DbUuid},
+        unsigned,
+    },
 };
-use crate::domain::{CallId, Timestamp, UserId};
+use crate::{
+    domain::{CallId, Timestamp, UserId},
+    trace::TraceId,
+};
 
 /// One event of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +39,8 @@ pub struct TimelineEvent {
     /// The node that decided it, and in which epoch of its owning the call.
     pub node: String,
     pub epoch: u64,
+    /// Of the command (or timer, or sweep) that it came of; `None`: written by a node that knew none.
+    pub trace: Option<TraceId>,
     pub told: Told,
 }
 
@@ -66,11 +75,13 @@ struct Row {
     node: String,
     #[diesel(sql_type = BigInt)]
     epoch: i64,
+    #[diesel(sql_type = Nullable<DbUuid>)]
+    trace: Option<StoredId>,
 }
 
 /// From the event `after` itself, by which the time to the next is told.
 fn events(call: &CallId, after: u64, limit: usize) -> Statement {
-    let select = "SELECT seq, at, kind, payload, node, epoch FROM call_events WHERE call_id = ";
+    let select = "SELECT seq, at, kind, payload, node, epoch, trace FROM call_events WHERE call_id = ";
     let sql = Statement::new(select).text(call.as_str()).sql(" AND seq >= ").number(signed(after));
     sql.sql(" ORDER BY seq LIMIT ").number(i64::try_from(limit).unwrap_or(i64::MAX - 1).saturating_add(1))
 }
@@ -142,6 +153,7 @@ impl Store {
                         kind: row.kind,
                         node: row.node,
                         epoch: unsigned(row.epoch),
+                        trace: row.trace.and_then(|StoredId(id)| TraceId::from_uuid(id)),
                     });
                 }
             }

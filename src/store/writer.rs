@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 use super::{
     commit::{Commit, CommitOutcome, Prepared},
     commit_postgres, commit_sqlite,
-    connection::{Conn, Purpose, Target},
+    connection::{Conn, Kind, Purpose, Target},
     error::{Fault, StoreError},
     health::Lane,
     link::Link,
@@ -34,7 +34,10 @@ use super::{
 use crate::{
     clock,
     metrics::{Page, count},
+    trace::Span,
 };
+
+mod spans;
 
 /// Commits of one transaction. Fewer: less shared of what a transaction costs; more: the first waits for the last,
 /// and the gain is flat from here.
@@ -85,6 +88,9 @@ pub(super) struct Writer {
 struct Waiting {
     prepared: Prepared,
     since: Instant,
+    /// From here to the answer, and the wait for its turn in it.
+    span: Span,
+    wait: Span,
     reply: oneshot::Sender<Result<CommitOutcome, StoreError>>,
 }
 
@@ -97,6 +103,7 @@ impl Writer {
         let counters = Arc::new(Counters { commits, transactions, waiting_bytes: AtomicUsize::new(0), measures });
         let thread = Thread {
             queue: queue.clone(),
+            kind: target.kind(),
             deferred: VecDeque::new(),
             link: Link::new(target.clone(), Purpose::Writer, lane.clone()),
             lane: lane.clone(),
@@ -125,7 +132,8 @@ impl Writer {
             return Err(StoreError::Overloaded);
         }
         let (reply, answer) = oneshot::channel();
-        if self.queue.push(Waiting { prepared, since: clock::monotonic(), reply }).is_err() {
+        let (span, wait) = spans::of_commit(&prepared);
+        if self.queue.push(Waiting { prepared, since: clock::monotonic(), span, wait, reply }).is_err() {
             self.counters.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
             return Err(StoreError::Overloaded);
         }
@@ -170,6 +178,7 @@ impl Writer {
 
 struct Thread {
     queue: Arc<Queue<Waiting>>,
+    kind: Kind,
     /// Taken from the queue, but of a call that was in the batch already.
     deferred: VecDeque<Waiting>,
     link: Link,
@@ -238,8 +247,9 @@ impl Thread {
         batch
     }
 
-    fn settle(&mut self, batch: Vec<Waiting>) {
+    fn settle(&mut self, mut batch: Vec<Waiting>) {
         let started = clock::monotonic();
+        let transaction = spans::of_transaction(&mut batch, self.kind);
         self.counters.measures.batch.observe(count(batch.len()));
         let all: Vec<&Prepared> = batch.iter().map(|waiting| &waiting.prepared).collect();
         let mut results = self.commit(&all);
@@ -255,6 +265,7 @@ impl Thread {
                 }
             }
         }
+        drop(transaction);
         for (waiting, mut result) in batch.into_iter().zip(results) {
             if matches!(result, Err(Fault::Permanent(_))) && self.is_repeated(waiting.prepared.commit.command) {
                 result = Ok(CommitOutcome::Repeated);
@@ -272,7 +283,8 @@ impl Thread {
         is_keyed(command) && self.link.conn().is_some_and(|conn| refusals::on_record(conn, command).unwrap_or_default())
     }
 
-    fn answer(&self, waiting: Waiting, result: Result<CommitOutcome, StoreError>) {
+    fn answer(&self, mut waiting: Waiting, result: Result<CommitOutcome, StoreError>) {
+        spans::on_outcome(&mut waiting.span, &result);
         self.counters.waiting_bytes.fetch_sub(waiting.prepared.bytes, Ordering::Relaxed);
         if result == Ok(CommitOutcome::Committed) {
             self.counters.commits.fetch_add(1, Ordering::Relaxed);
@@ -281,6 +293,8 @@ impl Thread {
                 self.subscriptions.written.notify_one();
             }
         }
+        // Ended before whoever waits goes on.
+        drop(waiting.span);
         let _ = waiting.reply.send(result);
     }
 

@@ -255,7 +255,7 @@ impl Shared {
         outcome: DeliveryOutcome,
         report: AttemptReport,
     ) {
-        let (error, status) = (report.error.clone().unwrap_or_default(), report.status);
+        let (error, status) = (report.error.clone(), report.status);
         let mut written = None;
         for _ in 0..SETTLE_TRIES {
             match self.surroundings.store.settle_delivery(delivery, outcome, report.clone()).await {
@@ -275,7 +275,7 @@ impl Shared {
             (Some(false) | None, _) => "lost",
         };
         self.counts.outcome(word);
-        let call = delivery.call.as_deref().unwrap_or("");
+        let call = delivery.call.as_deref();
         let (id, event, attempts) = (delivery.id, delivery.event.as_str(), delivery.attempt);
         let node = &self.surroundings.node;
         if word == "dead" {

@@ -8,7 +8,7 @@ use utoipa::{
     openapi::{ObjectBuilder, RefOr, Schema, schema::Type},
 };
 
-use crate::domain::Rejection;
+use crate::{domain::Rejection, trace::TraceId};
 
 macro_rules! error_codes {
     ($($(#[$doc:meta])* $variant:ident = $text:literal, $status:literal, $cause:literal;)*) => {
@@ -115,8 +115,9 @@ impl PartialSchema for ErrorCode {
 
 impl ToSchema for ErrorCode {}
 
-/// Why a command was refused: `{code, message, retryable, details?}`.
+/// Why a command was refused: `{code, message, retryable, details?, traceId?}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct Refusal {
     /// The kind of refusal, for programs.
     pub code: ErrorCode,
@@ -129,13 +130,26 @@ pub struct Refusal {
     #[schema(value_type = Option<Object>)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<serde_json::Value>,
+    /// The trace id of the command: 32 hexadecimal digits, by which logs, spans and timelines are found. Set where it is
+    /// answered; nodes tell each other none, and none is kept for a repetition.
+    #[schema(value_type = Option<String>)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<TraceId>,
 }
 
 impl Refusal {
     /// A refusal with its code's own answer to whether trying again may help.
     pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
         let retryable = matches!(code, ErrorCode::Unavailable | ErrorCode::RateLimited);
-        Self { code, message: message.into(), retryable, details: None }
+        Self { code, message: message.into(), retryable, details: None, trace_id: None }
+    }
+
+    /// As the asker is told it: with the trace of their command.
+    pub fn traced(&self, trace_id: Option<TraceId>) -> Cow<'_, Self> {
+        match trace_id {
+            Some(_) => Cow::Owned(Self { trace_id, ..self.clone() }),
+            None => Cow::Borrowed(self),
+        }
     }
 
     /// What was sent is not what the protocol says.

@@ -1,9 +1,8 @@
 // The operator console against three nodes: who may come in, what is seen of nodes and calls, a call whose owner is killed,
 // and each act, which asks first and is on record. The first node serves the page, the second dies, the third is drained.
 
-import { writeFile } from "node:fs/promises";
 import { HOSTILE, Operator, People } from "./console_support.mjs";
-import { bigCall } from "./console_big_call.mjs";
+import { bigCall, picture } from "./console_big_call.mjs";
 import { input, scenario } from "./support.mjs";
 
 const { adminToken, serviceKey, pids } = input.console;
@@ -16,11 +15,13 @@ await scenario("console", async (stage) => {
   const nodes = await sees(stage, operator);
   const callId = await takeover(stage, operator, people, nodes);
   await bigCall(stage, operator);
+  if (process.env.CONSOLE_PICTURE) await picture(operator, process.env.CONSOLE_PICTURE);
   await endsACall(stage, operator, people, callId);
   await disconnects(stage, operator, people);
   await sweeps(stage, operator);
   await drains(stage, operator, nodes);
   await isOnRecord(stage, operator, callId, nodes[third]);
+  await deadLetters(stage, operator);
   await isCutOff(stage, operator);
 });
 
@@ -104,13 +105,13 @@ async function takeover(stage, operator, people, nodes) {
   stage.step("the owner is killed: another node takes the call over, and the ladder says so");
   const owner = nodes[second];
   process.kill(pids[1], "SIGKILL");
+  await operator.until("the call goes on for alice", () => people.do("alice", "call:raise_hand", { callId, raised: true }).then(() => true, () => false), 60_000);
   await operator.until("the ladder shows the takeover", async () => (await operator.page.locator(".ladder .band.changed").allTextContents())
     .some((text) => text.includes("takes over from") && text.includes(owner)), 60_000);
-  await operator.until("alice is back", () => drawn(operator, "reconnected"), 60_000);
+  await operator.until("the ladder goes on", () => drawn(operator, "hand_raised"));
   const kinds = await operator.$("timeline").locator("code").allTextContents();
-  for (const kind of ["created", "ringing", "accepted", "reconnected"]) if (!kinds.includes(kind)) throw new Error(`no ${kind} in the table: ${kinds}`);
+  for (const kind of ["created", "ringing", "accepted", "media_changed", "hand_raised"]) if (!kinds.includes(kind)) throw new Error(`no ${kind} in the table: ${kinds}`);
   await operator.check("ladder");
-  if (process.env.CONSOLE_PICTURE) await picture(operator);
   await operator.go("#/");
   await operator.tab.reads("verdict", /is gone: its lease ended/);
   await operator.check("overview-gone");
@@ -129,12 +130,8 @@ async function takeover(stage, operator, people, nodes) {
   return callId;
 }
 
-const drawn = (operator, kind) => operator.page.locator(`.ladder [data-kind="${kind}"]`).first().isVisible();
-
-// The picture of docs/console.md.
-async function picture(operator) {
-  await operator.page.evaluate(() => { document.querySelector("[data-testid=timeline-panel]").hidden = true; });
-  await writeFile(process.env.CONSOLE_PICTURE, await operator.page.screenshot({ fullPage: true }));
+function drawn(operator, kind) {
+  return operator.page.locator(`.ladder [data-kind="${kind}"]`).first().isVisible();
 }
 
 async function endsACall(stage, operator, people, callId) {
@@ -221,8 +218,37 @@ async function isOnRecord(stage, operator, callId, drained) {
   await operator.go("#/audit");
   await operator.until("the whole log", async () => (await operator.keys("audit")).length >= 5);
   await operator.check("audit");
+}
+
+// Real ones take hours to die: the page is given two in place of the node's.
+async function deadLetters(stage, operator) {
+  stage.step("a dead letter is sent again, and one is deleted; what it says is text");
+  const asked = [];
+  let letters = ["d-1", "d-2"].map((deliveryId) => ({
+    deliveryId, webhookId: "w-1", url: "javascript:globalThis.pwned=1", event: "call.ended", callId: "c-1", createdAt: "2026-11-21T03:00:00.000Z", attempts: 12,
+    lastError: "<script>globalThis.pwned=1</script>", lastStatus: 502,
+  }));
+  const { page } = operator;
+  await page.route("**/api/v1/admin/dead-letters**", (route) => {
+    const [method, url] = [route.request().method(), new URL(route.request().url())];
+    if (method === "GET") return route.fulfill({ json: { deadLetters: letters } });
+    asked.push(`${method} ${url.pathname.split("/admin/")[1]}`);
+    letters = letters.slice(1);
+    return route.fulfill(method === "DELETE" ? { status: 204 } : { status: 202, json: {} });
+  });
   await operator.go("#/dead-letters");
-  await operator.tab.sees("letters-panel");
+  await operator.row("dead-letters", "d-2");
+  await operator.check("dead-letters");
+  await (await operator.row("dead-letters", "d-1")).getByTestId("replay").click();
+  await operator.agree({ sure: false, said: ["d-1", "call.ended"] });
+  await operator.until("it is off the list", async () => (await operator.keys("dead-letters")).join() === "d-2");
+  await (await operator.row("dead-letters", "d-2")).getByTestId("discard").click();
+  await operator.agree({ sure: true, said: ["d-2", "never"] });
+  await operator.tab.sees("dead-letters-empty");
+  if (asked.join() !== "POST dead-letters/d-1/replay,DELETE dead-letters/d-2") throw new Error(`the node was asked: ${asked}`);
+  await operator.go("#/");
+  await operator.tab.reads("tile-dead-letters", /0 waiting/);
+  await page.unroute("**/api/v1/admin/dead-letters**");
 }
 
 async function isCutOff(stage, operator) {

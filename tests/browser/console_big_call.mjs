@@ -1,6 +1,7 @@
 // The ladder of a call of ten people and 500 events, which the page is given in place of a node's answer: heads and times
 // stay in sight, names of any kind are text, and nothing of the page itself scrolls sideways.
 
+import { writeFile } from "node:fs/promises";
 import { HOSTILE } from "./console_support.mjs";
 
 const PEOPLE = ["alice", HOSTILE, "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy-with-a-name-as-long-as-it-gets@office.example.com"];
@@ -33,7 +34,7 @@ export async function bigCall(stage, operator) {
     return route.fulfill({ json: { callId, events: events.filter((event) => event.seq > after) } });
   });
   await operator.go("#/calls/big");
-  await operator.until("500 events", async () => await page.locator(".ladder .event").count() === 500);
+  await operator.until("500 events", async () => await page.locator(".ladder-body .event").count() === 500);
   await operator.until("500 rows", async () => (await operator.keys("timeline")).length === 500);
   const heads = await page.locator(".ladder .head").count();
   if (heads !== PEOPLE.length + 1 + 2) throw new Error(`${heads} heads: a person with two devices has two lines, and there are two nodes`);
@@ -57,4 +58,33 @@ export async function bigCall(stage, operator) {
   const links = await operator.$("timeline").locator("a").evaluateAll((all) => all.map((one) => [one.textContent, one.getAttribute("href")]));
   const [, href] = links.find(([text]) => text === HOSTILE);
   if (decodeURIComponent(href.slice("#/users/".length)) !== HOSTILE) throw new Error(`the link goes to ${href}`);
+}
+
+/** The picture of docs/console.md, into a file: `CONSOLE_PICTURE=docs/console.png`. A call as there are many, and a node that dies. */
+export async function picture(operator, file) {
+  const [one, two] = [{ node: "node-7d1f40", epoch: 1 }, { node: "node-c9b05a", epoch: 2 }];
+  const steps = [
+    [0, "created", one, { userId: "alice", deviceId: "desk" }], [180, "ringing", one, { userId: "bob", deviceId: "tablet" }],
+    [40, "ringing", one, { userId: "bob", deviceId: "phone" }], [4_100, "accepted", one, { userId: "bob", deviceId: "phone" }],
+    [620, "connected", one, { userIds: ["alice", "bob"] }], [192_000, "reconnecting", two, { userId: "alice" }],
+    [740, "reconnected", two, { userId: "alice", deviceId: "desk" }], [21_300, "invited", two, { userId: "carol", by: "alice" }],
+    [210, "ringing", two, { userId: "carol", deviceId: "laptop" }], [3_400, "accepted", two, { userId: "carol", deviceId: "laptop" }],
+  ];
+  let at = Date.now() - 260_000;
+  const events = steps.map(([afterMs, kind, owner, more], n) => {
+    at += afterMs;
+    return { seq: n + 1, at: new Date(at).toISOString(), kind, sincePreviousMs: afterMs, ...owner, ...more };
+  });
+  const call = { callId: "weekly-review", type: "video", mode: "p2p", status: "active", createdAt: events[0].at, startedAt: events[3].at, participants: [] };
+  await operator.page.route("**/api/v1/calls/weekly-review/timeline**", (route) => {
+    const after = Number(new URL(route.request().url()).searchParams.get("after"));
+    return route.fulfill({ json: { callId: call.callId, events: events.filter((event) => event.seq > after) } });
+  });
+  await operator.page.route("**/api/v1/admin/calls/weekly-review", (route) => route.fulfill({ json: { call } }));
+  await operator.go("#/calls/weekly-review");
+  await operator.until("the call is drawn", async () => await operator.page.locator(".ladder-body .event").count() === steps.length);
+  await operator.page.setViewportSize({ width: 1280, height: 1010 });
+  await operator.page.mouse.move(2, 2);
+  await operator.page.waitForTimeout(500);
+  await writeFile(file, await operator.page.screenshot());
 }

@@ -1,12 +1,9 @@
 // What the console's scenario is made of: people with the client module and nothing else, and the operator at the page.
 
 import { readFile } from "node:fs/promises";
-import { fileURLToPath } from "node:url";
+import { createServer } from "node:http";
 import { input, PHONE } from "./support.mjs";
 
-// Where the people's page comes from: nowhere. The nodes allow it (tests/it/browser.rs).
-export const ORIGIN = "http://localhost:4999";
-const MODULE = fileURLToPath(new URL("../../web/carillon-client.js", import.meta.url));
 // A user may be named so.
 export const HOSTILE = "<img src=x onerror=\"globalThis.pwned=1\">";
 
@@ -14,12 +11,18 @@ export const HOSTILE = "<img src=x onerror=\"globalThis.pwned=1\">";
 export class People {
   constructor(tab) { this.tab = tab; }
 
+  // Their page comes from a server of its own, which the nodes allow (tests/it/browser.rs): a client that goes from node to
+  // node is at home at none of them.
   static async open(stage) {
-    const source = await readFile(MODULE, "utf8");
-    const tab = await stage.emptyTab("people", (page) => page.route(`${ORIGIN}/**`, (route) => route.request().url().endsWith(".js")
-      ? route.fulfill({ contentType: "text/javascript", body: source })
-      : route.fulfill({ contentType: "text/html", body: "<title>people</title>" })));
-    await tab.page.goto(`${ORIGIN}/`);
+    const source = await readFile(new URL("../../web/carillon-client.js", import.meta.url));
+    const server = createServer((request, response) => {
+      const isModule = request.url.endsWith(".js");
+      response.setHeader("content-type", isModule ? "text/javascript" : "text/html");
+      response.end(isModule ? source : "<title>people</title>");
+    });
+    await new Promise((ready) => server.listen(input.console.peoplePort, "127.0.0.1", ready));
+    const tab = await stage.emptyTab("people");
+    await tab.page.goto(`http://127.0.0.1:${input.console.peoplePort}/`);
     await tab.page.evaluate(async () => { Object.assign(globalThis, await import("/carillon-client.js"), { people: {} }); });
     return new People(tab);
   }
@@ -31,7 +34,8 @@ export class People {
       const heard = [];
       client.on("*", (data, event) => heard.push({ event, ...data }));
       globalThis.people[name] = { client, heard };
-      await client.connect();
+      const late = new Promise((_, fail) => { setTimeout(() => fail(new Error(`${name} is not connected`)), 30_000); });
+      await Promise.race([client.connect(), late]);
     }, [user, input.tokens[user], deviceId, urls]);
   }
 

@@ -125,12 +125,10 @@ export class Stage {
     return tab;
   }
 
-  /** A new tab with nothing in it. `prepare(page)` comes before anything is loaded. */
-  async emptyTab(user, prepare = () => {}) {
-    const page = await this.#newPage({});
-    const tab = new Tab(this, user, page);
+  /** A new tab with nothing in it. */
+  async emptyTab(user) {
+    const tab = new Tab(this, user, await this.#newPage({}));
     this.tabs.push(tab);
-    await prepare(page);
     return tab;
   }
 

@@ -51,7 +51,8 @@ def strict(schema):
 def custom_schema(document):
     """The schema of a kind that the Prometheus operator brings."""
     for file in (TOOLS / "crds").glob("*.yaml"):
-        definition = yaml.safe_load(file.read_text())["spec"]
+        # A flag in the middle is how Go writes it; Python wants it at the beginning.
+        definition = yaml.safe_load(file.read_text().replace("^(?i)", "(?i)^"))["spec"]
         if definition["names"]["kind"] == document["kind"]:
             [schema] = [v["schema"]["openAPIV3Schema"] for v in definition["versions"] if v["name"] == "v1"]
             schema = strict(copy.deepcopy(schema))
@@ -320,6 +321,12 @@ class Production(unittest.TestCase):
         monitor, service = one(production(), "ServiceMonitor", "carillon")["spec"], one(production(), "Service", "carillon")
         self.assertTrue(matches(monitor["selector"], service["metadata"]["labels"]))
         self.assertIn(monitor["endpoints"][0]["port"], {port["name"] for port in service["spec"]["ports"]})
+
+    def test_the_alerts_are_those_for_a_prometheus_without_an_operator(self):
+        rules = one(production(), "PrometheusRule", "carillon")
+        alerts = yaml.safe_load((ROOT / "deploy/prometheus/alerts.yaml").read_text())
+        self.assertEqual(rules["spec"], alerts, "run deploy/prometheus/make-rule")
+        self.assertEqual(rules["metadata"]["labels"], one(production(), "ServiceMonitor", "carillon")["metadata"]["labels"])
 
     def test_nodes_reach_what_they_need_and_are_reached_by_the_balancer_and_by_prometheus_alone(self):
         policies = of_kind(production(), "NetworkPolicy")

@@ -62,7 +62,9 @@ async fn play(cluster: &TestCluster, scenario: &str, more: serde_json::Value) {
         .into_iter()
         .collect();
     let output = process::new_folder("browser");
-    let mut input = json!({"urls": urls, "tokens": tokens, "ringTimeoutSecs": RING_SECS, "screenshots": output});
+    // For who wants to look at them afterwards; else they go with the run.
+    let screenshots = std::env::var_os("CARILLON_SCREENSHOTS").map_or_else(|| output.clone(), PathBuf::from);
+    let mut input = json!({"urls": urls, "tokens": tokens, "ringTimeoutSecs": RING_SECS, "screenshots": screenshots});
     for (name, value) in more.as_object().into_iter().flatten() {
         input[name] = value.clone();
     }
@@ -75,7 +77,7 @@ async fn play(cluster: &TestCluster, scenario: &str, more: serde_json::Value) {
     let status = running.exit(LIMIT).await;
     let said = std::fs::read_to_string(&log).unwrap_or_default();
     assert!(status.is_some_and(|status| status.success()), "{scenario}: {status:?}\n{said}");
-    println!("{said}\nscreenshots: {}", output.display());
+    println!("{said}");
 }
 
 #[tokio::test]
@@ -131,10 +133,11 @@ async fn a_media_server_that_browsers_cannot_reach_leaves_the_call_as_it_was() {
 #[tokio::test]
 async fn an_operator_sees_nodes_calls_and_sweeps_and_what_they_do_asks_first_and_is_on_record() {
     let _turn = BROWSER.lock().await;
+    let people_port = process::free_port();
     // The people's page is at an origin of its own: a client that moves from node to node is at home at none. They ring
     // for longer than it takes to notice that a node is dead.
     let builder = TestCluster::of(3)
-        .set("CARILLON_ALLOWED_ORIGINS", "http://localhost:4999")
+        .set("CARILLON_ALLOWED_ORIGINS", format!("http://127.0.0.1:{people_port}"))
         .set("CARILLON_RING_TIMEOUT_SECS", 120)
         .set("CARILLON_RECONNECT_GRACE_SECS", 60);
     let mut cluster = builder.start().await;
@@ -142,6 +145,7 @@ async fn an_operator_sees_nodes_calls_and_sweeps_and_what_they_do_asks_first_and
     let told = json!({
         "adminToken": cluster.realm().token_with(&admin),
         "serviceKey": cluster.realm().service_key,
+        "peoplePort": people_port,
         "pids": (0..3).map(|n| cluster.node(n).pid()).collect::<Vec<_>>(),
     });
     play(&cluster, "console", json!({"console": told})).await;

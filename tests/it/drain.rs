@@ -75,7 +75,18 @@ async fn a_call_goes_to_the_node_where_its_people_are() {
 
 #[tokio::test]
 async fn signals_in_a_stream_all_arrive_once_and_in_order_while_the_owner_leaves() {
-    let mut cluster = nodes(3).start().await;
+    a_stream_while_the_owner_leaves(nodes(3).start().await).await;
+}
+
+#[cfg(feature = "failpoints")]
+#[tokio::test]
+async fn signals_in_a_stream_all_arrive_once_and_in_order_though_the_next_owner_takes_the_call_too_late() {
+    // Longer than the owner that leaves waits for it.
+    let late = "handed-before-take=1*sleep(2600)->off";
+    a_stream_while_the_owner_leaves(nodes(3).set("FAILPOINTS", late).start().await).await;
+}
+
+async fn a_stream_while_the_owner_leaves(mut cluster: TestCluster) {
     let alice = cluster.connect(0, "alice", "phone").await;
     let bob = cluster.connect(2, "bob", "phone").await;
     let call = alice.call_through(&bob).await;

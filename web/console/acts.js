@@ -98,7 +98,7 @@ export function replay({ deliveryId, url, event }) {
     whom: [["Delivery", deliveryId], ["To", url], ["Event", event]],
     verb: "Send again",
     act: () => post(path`admin/dead-letters/${deliveryId}/replay`),
-    done: () => tell("The delivery is in line again.", { link: toAudit("webhook.replay") }),
+    done: () => tell("The delivery is in line again.", { link: toAudit("delivery.replay") }),
   });
 }
 
@@ -111,6 +111,6 @@ export function discard({ deliveryId, url, event }) {
     sure: "Yes, its receiver need not hear of it",
     verb: "Delete",
     act: () => remove(path`admin/dead-letters/${deliveryId}`),
-    done: () => tell("The dead letter was deleted.", { link: toAudit("webhook.discard") }),
+    done: () => tell("The dead letter was deleted.", { link: toAudit("dead_letter.delete") }),
   });
 }

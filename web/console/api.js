@@ -11,9 +11,9 @@ const ROOT = new URL("../api/v1/", document.baseURI);
 
 /** What was not answered as hoped. `status` 0: not answered at all. */
 export class ApiError extends Error {
-  constructor(status, code, message, { requestId, retryAfterMs } = {}) {
+  constructor(status, code, message, { requestId, traceId, retryAfterMs } = {}) {
     super(message);
-    Object.assign(this, { status, code, requestId, retryAfterMs });
+    Object.assign(this, { status, code, requestId, traceId, retryAfterMs });
   }
 
   /** Whether the key is the reason. */
@@ -21,8 +21,8 @@ export class ApiError extends Error {
 
   /** A sentence for people. */
   get words() {
-    const of = this.requestId ? ` (request ${this.requestId})` : "";
-    return this.status === 0 ? this.message : `${this.message}: ${this.code}${of}`;
+    const of = [this.requestId && `request ${this.requestId}`, this.traceId && `trace ${this.traceId}`].filter(Boolean).join(", ");
+    return this.status === 0 ? this.message : [`${this.message}: ${this.code}`, of].filter(Boolean).join("; ");
   }
 }
 
@@ -58,7 +58,7 @@ function address(where, query = {}) {
 async function problemOf(answer) {
   const body = await answer.json().catch(() => ({}));
   const seconds = Number(answer.headers.get("retry-after"));
-  const told = { requestId: answer.headers.get("x-request-id"), retryAfterMs: seconds > 0 ? seconds * 1_000 : undefined };
+  const told = { requestId: answer.headers.get("x-request-id"), traceId: body.traceId, retryAfterMs: seconds > 0 ? seconds * 1_000 : undefined };
   const code = typeof body.code === "string" ? body.code : `HTTP ${answer.status}`;
   return new ApiError(answer.status, code, String(body.detail ?? body.title ?? "the node refused"), told);
 }

@@ -19,7 +19,7 @@ const NARROW_GUTTER = 92;
 // A character of a label, about: to keep labels within the drawing.
 const CHAR = 6.6;
 // The same of a head, which is bold.
-const HEAD_CHAR = 7.8;
+const HEAD_CHAR = 8.8;
 const ARROW = 7;
 
 function s(tag, attributes, ...children) {
@@ -79,11 +79,10 @@ function draw(inner, { lines, rows }, room) {
     gutter.append(size(h("div", { class: `times ${row.type}` }, timesOf(row)), null, HEIGHT[row.type]));
     if (row.type === "owner") {
       owner = closeOwned(owned, owner, y);
-      owner = { x: x.get(JSON.stringify(["node", row.node])), y };
+      owner = { x: x.get(JSON.stringify(["node", row.node])), y: y + HEIGHT.owner - 2 };
       body.append(band(row, y, width));
     } else if (row.type === "gap") {
       body.append(s("rect", { class: "gap", x: 0, y, width, height: HEIGHT.gap }));
-      body.append(s("text", { class: "gap-text", x: 10, y: y + 16 }, `+${span(row.ms)}`));
     } else {
       body.append(eventOf(row, x, y, width));
     }
@@ -105,7 +104,7 @@ function headOf(line, x, step) {
 }
 
 function timesOf(row) {
-  if (row.type === "gap") return [];
+  if (row.type === "gap") return [h("i", {}, `+${span(row.ms)}`)];
   if (row.type === "owner") return [h("b", {}, `epoch ${row.epoch}`)];
   const { seq, at, sincePreviousMs } = row.event;
   return [h("b", {}, clockTime(Date.parse(at))), h("span", {}, `#${seq} +${span(sincePreviousMs ?? 0)}`)];

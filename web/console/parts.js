@@ -103,7 +103,7 @@ export function say(text) {
 
 /** Names and values. A value that is missing leaves its line out. */
 export function facts(entries) {
-  const shown = entries.filter(([, value]) => value !== undefined && value !== null && value !== "");
+  const shown = entries.filter(([, value]) => value !== undefined && value !== null && value !== false && value !== "");
   return h("dl", { class: "facts" }, shown.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
 }
 

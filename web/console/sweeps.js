@@ -74,7 +74,7 @@ export function sweepsView(_, query) {
     fill(pages, pager("sweeps", query, runs.data.nextCursor));
   }
 
-  const element = h("div", {}, section("Sweeps", "sweeps-panel", asked, list.element), section("Runs", "runs-panel", form, askedRuns, ran.element, pages));
+  const element = h("div", {}, panel("Sweeps", "sweeps-panel", asked, list.element), section("Runs", "runs-panel", form, askedRuns, ran.element, pages));
   draw();
   return { title: "Sweeps", element, close: () => { sweeps.close(); runs.close(); } };
 }
@@ -104,7 +104,7 @@ export function runView([runId]) {
       { title: "User", cell: (action) => action.userId ? userLink(action.userId) : "–" },
       { title: "Recording", cell: (action) => action.recordingId ? id(action.recordingId) : "–" },
       { title: "Why", cell: (action) => plain(action.why) || "–" },
-      { title: "Age then", number: true, cell: (action) => Number.isFinite(action.ageSecs) ? span(action.ageSecs * 1_000) : "–" },
+      { title: "Age then", number: true, cell: (action) => Number.isFinite(action.ageSecs) ? (action.ageSecs === 0 ? "0 s" : span(action.ageSecs * 1_000)) : "–" },
       { title: "Outcome", cell: (action) => plain(action.outcome) || "–" },
     ],
   });

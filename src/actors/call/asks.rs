@@ -64,9 +64,9 @@ impl CallActor {
             let _ = request.reply.send(last_words.ok_or_else(|| rejection.into()));
             return;
         }
-        let Request { command, ask, reply, .. } = request;
+        let Request { command, ask, reply, span, .. } = request;
         let (ask, key) = ask.without_key();
-        let reply = Reply { to: reply, key, kept: None };
+        let reply = Reply { to: reply, key, kept: None, span };
         match ask {
             Ask::Do(asked) => {
                 let by = By::User { user: caller.user.clone(), device: caller.device.clone(), membership };

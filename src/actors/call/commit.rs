@@ -11,6 +11,7 @@ use crate::{
     clock,
     domain::{Call, Event, Recorded, Timestamp, UserId},
     store::{Commit, CommitOutcome, StoreError},
+    trace::{self, Kind, Span, TraceContext},
     wire::Refusal,
 };
 
@@ -42,6 +43,11 @@ impl CallActor {
         now: Timestamp,
         ctx: &mut Context<Self>,
     ) {
+        // What nobody asked for, a timer or a fact that was noticed, is a trace of its own.
+        let (within, root) = match trace::current() {
+            Some(context) => (context, Span::none()),
+            None => self.begin_trace(kind),
+        };
         let prepared = Prepared::fold(&self.call, events, now);
         let by = caller.as_ref().map(|caller| &caller.user);
         let outcome = reply.as_mut().and_then(|reply| reply.keep(kind, &prepared.after, by));
@@ -57,14 +63,25 @@ impl CallActor {
             outcome,
             by: caller.as_ref().map(|c| c.user.clone()),
             kind,
+            trace: Some(within),
         };
         self.busy = true;
         let store = self.node.store.clone();
         let committing = async move { store.commit(commit).await };
         ctx.spawn(committing.into_actor(self).map(move |outcome, actor, ctx| {
             actor.busy = false;
+            let _within = trace::enter(Some(within));
             actor.on_committed(outcome, prepared, caller, reply, ctx);
+            drop(root);
         }));
+    }
+
+    fn begin_trace(&self, kind: &'static str) -> (TraceContext, Span) {
+        let (context, mut span) = trace::receive(None, "by itself", Kind::Internal);
+        span.note(|span| {
+            span.set("carillon.call.id", self.call.id.as_str()).set("carillon.command", kind);
+        });
+        (context, span)
     }
 
     fn on_committed(

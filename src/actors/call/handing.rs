@@ -19,10 +19,12 @@ pub struct Freeze {
     pub reply: oneshot::Sender<Option<Parcel>>,
 }
 
-/// It could not be handed over: go on.
+/// It could not be handed over: go on, in this epoch.
 #[derive(actix::Message)]
 #[rtype(result = "()")]
-pub struct Thaw;
+pub struct Thaw {
+    pub epoch: u64,
+}
 
 /// It has been handed over to this node.
 #[derive(actix::Message)]
@@ -94,7 +96,8 @@ impl Handler<Freeze> for CallActor {
 impl Handler<Thaw> for CallActor {
     type Result = ();
 
-    fn handle(&mut self, Thaw: Thaw, ctx: &mut Context<Self>) {
+    fn handle(&mut self, Thaw { epoch }: Thaw, ctx: &mut Context<Self>) {
+        self.epoch = epoch;
         self.frozen = false;
         self.tend_room(ctx);
         self.pump(ctx);

@@ -22,6 +22,7 @@ use crate::{
         call::{admin_may, is_absent, is_guest},
     },
     store::{MemberRole, Standing},
+    trace::{self, Span},
 };
 
 /// Whose membership, and role in the group, must be known before the question is answered; nobody's, if the call has no
@@ -170,7 +171,8 @@ impl CallActor {
         let lookup = async move { (store.members_among(&group, &present).await, present) };
         ctx.spawn(lookup.into_actor(self).map(move |(members, present), actor, ctx| {
             actor.busy = false;
-            let Request { command, reply, .. } = request;
+            let _within = trace::enter(request.span.context().or(request.trace));
+            let Request { command, reply, span, .. } = request;
             match members.map(|members| without(present, &members)) {
                 Ok(users) if users.is_empty() => {
                     let _ = reply.send(Ok(Answer::Done));
@@ -180,7 +182,7 @@ impl CallActor {
                         call.id = %actor.call.id, node.id = %actor.node.id, users = users.len(),
                         "taken out of the call with their membership"
                     );
-                    let reply = Reply { to: reply, key: None, kept: None };
+                    let reply = Reply { to: reply, key: None, kept: None, span };
                     actor.perform(&By::System, &Command::Remove { users }, Some(command), None, Some(reply), ctx);
                 }
                 Err(error) => {
@@ -202,7 +204,8 @@ impl CallActor {
             Ok(_) => {
                 // Nobody waits for the answer.
                 let (reply, _) = oneshot::channel();
-                let request = Request { command: Uuid::now_v7(), caller: None, ask: Ask::Members, reply };
+                let (trace, span) = (None, Span::none());
+                let request = Request { command: Uuid::now_v7(), caller: None, ask: Ask::Members, reply, trace, span };
                 actor.jobs.push_back(Job::Ask(request, LookedUp::default()));
                 actor.pump(ctx);
             }

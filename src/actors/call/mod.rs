@@ -43,6 +43,7 @@ use crate::{
     clock,
     domain::{By, Call, CallId, Command, Membership, NodeId, Recorded, SessionId, UserId, call::decide},
     metrics::count,
+    trace::{self, Kind, Span, TraceContext},
     wire::Refusal,
 };
 
@@ -83,10 +84,16 @@ struct Reply {
     key: Option<CommandKey>,
     /// That answer.
     kept: Option<Answer>,
+    /// From the question's arrival to the answer.
+    span: Span,
 }
 
 impl Reply {
-    fn send(self, outcome: Result<Answer, Refusal>) {
+    fn send(mut self, outcome: Result<Answer, Refusal>) {
+        if let Err(refusal) = &outcome {
+            self.span.fail(refusal.code.as_str());
+        }
+        drop(self.span);
         // Who asked may have gone meanwhile; what it asked for is done all the same.
         let _ = self.to.send(outcome);
     }
@@ -130,8 +137,8 @@ pub struct CallActor {
     /// The members of the call's group when it was begun just now. Anything later reads them anew.
     members: Option<Arc<[UserId]>>,
     timer: Option<SpawnHandle>,
-    /// What the call's first events are, to be published when the actor runs.
-    opening: Option<Prepared>,
+    /// What the call's first events are, to be published when the actor runs, and the trace that they are of.
+    opening: Option<(Prepared, Option<TraceContext>)>,
     /// Participants are to be told that signals under way were lost; these were.
     rebuilt: bool,
     told_of_owner: HashSet<UserId>,
@@ -163,7 +170,7 @@ impl CallActor {
         // Nobody is in it whose device is not known, but for those who are awaited.
         actor.all_have_spoken = true;
         actor.members = members;
-        actor.opening = Some(opening);
+        actor.opening = Some((opening, trace::current()));
         actor
     }
 
@@ -213,6 +220,11 @@ impl CallActor {
     fn pump(&mut self, ctx: &mut Context<Self>) {
         while !self.busy && !self.frozen {
             let Some(job) = self.jobs.pop_front() else { break };
+            let _within = trace::enter(match &job {
+                Job::Ask(request, _) => request.span.context().or(request.trace),
+                // A signal is in no trace, and what the call does by itself begins one if anything comes of it.
+                _ => None,
+            });
             match job {
                 Job::Ask(request, found) => self.perform_ask(request, found, ctx),
                 Job::Signal(request) => self.perform_signal(request, true),
@@ -303,7 +315,8 @@ impl Actor for CallActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        if let Some(opening) = self.opening.take() {
+        if let Some((opening, trace)) = self.opening.take() {
+            let _within = trace::enter(trace);
             self.await_sessions(ctx);
             tracing::info!(
                 call.id = %self.call.id, user.id = %self.call.initiator, node.id = %self.node.id,
@@ -342,8 +355,12 @@ impl Actor for CallActor {
 impl Handler<Request> for CallActor {
     type Result = ();
 
-    fn handle(&mut self, request: Request, ctx: &mut Self::Context) {
+    fn handle(&mut self, mut request: Request, ctx: &mut Self::Context) {
         fail::fail_point!("call-handle");
+        request.span = Span::below(request.trace, "owner", Kind::Internal);
+        request.span.note(|span| {
+            span.set("carillon.call.id", self.call.id.as_str()).set("carillon.command", request.ask.name());
+        });
         self.node.metrics.call_commands.observe(count(self.jobs.len()));
         if self.jobs.len() >= MAX_WAITING {
             self.node.metrics.on_full(Full::CallCommands);

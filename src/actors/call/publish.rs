@@ -6,13 +6,17 @@ use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 
 use super::{CallActor, Job};
 use crate::{
-    actors::messages::{Delivery, Standing},
+    actors::{
+        messages::{Delivery, Standing},
+        spans,
+    },
     clock,
     domain::{
         Call, CallId, Command, Event, GroupId, Recorded, Timestamp, UserId,
         call::{Audience, evolve, is_absent},
     },
     store::StoreError,
+    trace,
     wire::render::{self, Item},
 };
 
@@ -98,6 +102,7 @@ impl CallActor {
             items,
             standing: Standing::of(&self.call, user),
             unlinked: self.is_unlinked(user),
+            trace: trace::current(),
             at: clock::monotonic(),
         })
     }
@@ -109,6 +114,8 @@ impl CallActor {
     /// Sends what was prepared; `self.call` is the state after it.
     pub(super) fn publish(&mut self, prepared: Prepared, ctx: &mut Context<Self>) {
         let Told { users, group } = prepared.told;
+        let span = spans::publish(&self.node, &self.call, users.len());
+        let _within = trace::enter(span.context_or_current());
         let mut to_absent = Vec::new();
         for (user, items) in users {
             if prepared.absent.contains(&user) {
@@ -146,7 +153,7 @@ impl CallActor {
         if let Some(members) = self.members.take() {
             return self.tell_members(&members, &items, Vec::new());
         }
-        let store = self.node.store.clone();
+        let (store, within) = (self.node.store.clone(), trace::current());
         let looking = async move {
             let members = store.members_of(&group, MAX_GROUP_AUDIENCE).await?;
             let absent: Vec<UserId> = to_absent.iter().map(|(user, _)| user.clone()).collect();
@@ -154,7 +161,10 @@ impl CallActor {
             Ok::<_, StoreError>((members, to_absent.into_iter().filter(|(user, _)| still.contains(user)).collect()))
         };
         ctx.spawn(looking.into_actor(self).map(move |members, actor, _| match members {
-            Ok((members, to_absent)) => actor.tell_members(&members, &items, to_absent),
+            Ok((members, to_absent)) => {
+                let _within = trace::enter(within);
+                actor.tell_members(&members, &items, to_absent);
+            }
             Err(error) => tracing::warn!(
                 call.id = %actor.call.id, node.id = %actor.node.id, %error,
                 "members of the group not told: they could not be read"

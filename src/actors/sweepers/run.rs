@@ -12,6 +12,7 @@ use crate::{
     actors::{Answer, Ask, Caller},
     domain::{CallId, Command, DeviceId, Prey, RecordingId, SessionId, UserId},
     store::SweepAction,
+    trace::{self, Kind},
     wire::{ErrorCode, Refusal},
 };
 
@@ -121,7 +122,15 @@ pub(super) async fn ask_owner(node: NodeHandle, call: CallId, prey: Prey) -> Act
         return ActionOutcome::Failed;
     };
     let caller = Caller { user, device, session: Some(session), node: node.id.clone() };
-    match node.ask(&call, caller, Ask::Notice(Command::Sweep(prey))).await {
+    let (context, mut span) = trace::receive(None, "sweep", Kind::Internal);
+    span.note(|span| {
+        span.set("carillon.call.id", call.as_str());
+    });
+    let asked = {
+        let _within = trace::enter(Some(context));
+        node.ask(&call, caller, Ask::Notice(Command::Sweep(prey)))
+    };
+    match trace::within(Some(context), asked).await {
         Ok(Answer::Call(_)) => ActionOutcome::Done,
         Ok(_) => ActionOutcome::LeftAlone,
         Err(refusal) => refused(&call, &refusal),

@@ -9,9 +9,11 @@ use crate::{
     actors::{
         Answer, Ask, Caller, CloseCause, Node,
         messages::{Delivery, Missed, Resume, Standing},
+        spans,
     },
     clock,
     domain::{CallId, DeviceId, NodeId, UserId, busy::is_busy},
+    trace,
     wire::{
         ErrorCode, Frame,
         render::{self, Item},
@@ -209,8 +211,8 @@ impl UserActor {
             }
             self.tell_busy(call.clone());
         }
-        let at = clock::monotonic();
-        self.hand_on(&Delivery { call: call.clone(), epoch, owner, items, standing, unlinked: false, at }, seq);
+        let (call, unlinked, trace, at) = (call.clone(), false, None, clock::monotonic());
+        self.hand_on(&Delivery { call, epoch, owner, items, standing, unlinked, trace, at }, seq);
         for delivery in waiting {
             self.on_delivery(delivery, ctx);
         }
@@ -244,6 +246,8 @@ impl Handler<Deliver> for UserActor {
     type Result = ();
 
     fn handle(&mut self, Deliver(delivery): Deliver, ctx: &mut Self::Context) {
+        let span = spans::deliver(&self.node, &delivery, self.members.len());
+        let _within = trace::enter(span.context().or(delivery.trace));
         self.on_delivery(delivery.clone(), ctx);
         self.node.metrics.on_delivered(delivery.owner == self.node.id, delivery.at.elapsed());
         if let (true, Standing::Engaged { device }) = (delivery.unlinked, &delivery.standing) {

@@ -308,6 +308,10 @@ impl Bus for RedisBus {
         self.subscribed(nodes.iter().map(|node| format!("{prefix}{node}")).collect()).await
     }
 
+    fn system(&self) -> &'static str {
+        "redis"
+    }
+
     fn health(&self) -> BusHealth {
         self.shared.links.health()
     }

@@ -108,6 +108,13 @@ impl Parts {
             "event": {"const": event, "description": "The command."},
             "data": data,
         });
+        if event != "call:signal" {
+            properties["traceparent"] = json!({
+                "type": "string",
+                "description": "The trace that the command belongs to (W3C Trace Context). Without one, and with one that is \
+                    not as the standard says, the command begins a trace.",
+            });
+        }
         if takes_key {
             properties["idempotencyKey"] = json!({
                 "type": "string", "minLength": 1, "maxLength": 255,

@@ -82,14 +82,9 @@ enum Verdict {
 impl Jwks {
     /// Starts the fetching task on the current runtime; the first fetch begins at once.
     pub(super) fn start(url: Url, timing: Timing) -> Result<Self, VerifierError> {
-        tls::install_provider();
-        let builder = Client::builder().redirect(redirect::Policy::none()).timeout(timing.timeout);
-        // A key server on this machine is not reached through a proxy, and needs no root certificates.
-        let builder = if url.scheme() == "http" { builder.no_proxy().tls_certs_only([]) } else { builder };
-        let client = builder.user_agent(concat!("carillon/", env!("CARGO_PKG_VERSION"))).build();
+        let client = client_for(&url, timing)?;
         let keys = Shared::default();
         let (asks, questions) = mpsc::channel(MAX_WAITING);
-        let client = client.map_err(VerifierError::Client)?;
         tokio::spawn(Fetcher { url, client, timing, keys: keys.clone() }.run(questions));
         Ok(Self { keys, asks })
     }
@@ -128,6 +123,23 @@ impl Jwks {
 
 fn current(keys: &Shared) -> Option<Arc<Vec<VerifyingKey>>> {
     keys.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+}
+
+/// How many usable keys the server gives, asked once. The error is for people, and does not hold the address.
+pub async fn count_keys(url: Url) -> Result<usize, String> {
+    let timing = Timing::default();
+    let client = client_for(&url, timing).map_err(|error| error.to_string())?;
+    let body = Fetcher { url, client, timing, keys: Shared::default() }.download().await;
+    body.and_then(|body| parse(&body)).map(|keys| keys.len()).map_err(|error| error.to_string())
+}
+
+fn client_for(url: &Url, timing: Timing) -> Result<Client, VerifierError> {
+    tls::install_provider();
+    let builder = Client::builder().redirect(redirect::Policy::none()).timeout(timing.timeout);
+    // A key server on this machine is not reached through a proxy, and needs no root certificates.
+    let builder = if url.scheme() == "http" { builder.no_proxy().tls_certs_only([]) } else { builder };
+    let client = builder.user_agent(concat!("carillon/", env!("CARGO_PKG_VERSION"))).build();
+    client.map_err(VerifierError::Client)
 }
 
 struct Fetcher {

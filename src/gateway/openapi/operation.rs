@@ -11,6 +11,10 @@ use crate::{gateway::rest::Problem, wire::ErrorCode};
 /// An idempotency key: bare, or a string as in RFC 8941.
 const KEY: &str = r#"^([!#-~][!-~]*|"([!#-\[\]-~]|\\["\\])+")$"#;
 
+/// The header by which a request goes on with a trace.
+const TRACEPARENT: &str = "The trace that the request belongs to (W3C Trace Context). Without one, and with one that is not \
+    as the standard says, the request begins a trace.";
+
 /// Who may ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asker {
@@ -166,7 +170,9 @@ impl Operation {
 
     /// The Operation Object.
     pub fn finish(self, schemas: &mut Schemas) -> Value {
-        let Self { asker, mut fields, parameters, mut replies, refuses, .. } = self;
+        let traced = self.path.starts_with("/api/v1/");
+        let this = if traced { self.header("traceparent", TRACEPARENT, json!({"type": "string"})) } else { self };
+        let Self { asker, mut fields, parameters, mut replies, refuses, .. } = this;
         if !parameters.is_empty() {
             fields.insert("parameters".to_owned(), parameters.into());
         }
@@ -190,6 +196,11 @@ impl Operation {
         }
         for (status, codes) in by_status {
             replies.entry(status.to_string()).or_insert_with(|| refusal(status, &codes, &problem));
+        }
+        if traced {
+            let id = json!({"description": "The trace id of the request.", "required": true,
+                "schema": {"type": "string", "pattern": "^[0-9a-f]{32}$"}});
+            replies.values_mut().for_each(|reply| reply["headers"]["X-Trace-Id"] = id.clone());
         }
         fields.insert("responses".to_owned(), replies.into());
         fields.into()

@@ -26,6 +26,7 @@ use crate::{
         protocol::{IdempotencyKey, MAX_FRAME_BYTES, Request, SignalData, Spec, by_action, by_event, key_for},
         session::auth_refusal,
     },
+    trace,
     wire::{ErrorCode, Frame, Refusal, call_object::ParticipantObject},
 };
 
@@ -178,7 +179,11 @@ async fn relay(gateway: &Gateway, signal: SignalData, sent: (Caller, Option<Comm
     let (told, outcome) = oneshot::channel();
     let session = SessionId::new(uuid::Uuid::now_v7().to_string()).map_err(|e| Refusal::invalid(e.to_string()))?;
     let receipt = Receipt::Here { outbox: Arc::new(Word(Mutex::new(Some(told)))), session, id: Some(String::new()) };
-    dispatch::signal(gateway, signal, sent.0, sent.1, receipt);
+    {
+        // As over a socket, a signal is in no trace on its way; the request is.
+        let _nowhere = trace::enter(None);
+        dispatch::signal(gateway, signal, sent.0, sent.1, receipt);
+    }
     let word = outcome.await.map_err(|_| Refusal::unavailable("the signal was lost on its way"))?;
     #[derive(Deserialize)]
     struct Reply {

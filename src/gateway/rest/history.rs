@@ -24,6 +24,7 @@ use crate::{
     store::{
         Actor, Direction, HistoryEntry, HistoryOf, HistoryPage, HistoryParticipant, HistoryQuery, TimelineEvent, Viewer,
     },
+    trace::TraceId,
     wire::Refusal,
 };
 
@@ -317,6 +318,11 @@ struct Step<'a> {
     epoch: u64,
     /// Milliseconds since the event before; 0 for the first.
     since_previous_ms: u64,
+    /// The trace id of the command, timer or sweep that it came of: 32 hexadecimal digits. Missing where a node of an
+    /// earlier version wrote it.
+    #[schema(value_type = Option<String>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<TraceId>,
 }
 
 impl<'a> Step<'a> {
@@ -335,6 +341,7 @@ impl<'a> Step<'a> {
             node: &event.node,
             epoch: event.epoch,
             since_previous_ms: event.since_previous_ms,
+            trace_id: event.trace,
         }
     }
 }

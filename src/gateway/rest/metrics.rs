@@ -12,8 +12,10 @@ use crate::{
     actors::{Node, degraded::Dependency, directory::MAX_SIGNALS_WAITING},
     build_info,
     cluster::bus::BusStats,
+    domain::CallStatus,
     gateway::{Gateway, socket::BUDGET_BYTES},
     metrics::{self, Label, Page, count},
+    trace,
 };
 
 /// The media type of the format.
@@ -31,7 +33,7 @@ fn page(gateway: &Gateway) -> Page {
     let node = &gateway.node;
     let mut page = Page::default();
     let build = [("version", build_info::VERSION), ("commit", build_info::COMMIT.unwrap_or("unknown"))];
-    page.gauges("build_info", "Which build this is: always 1", vec![(build, 1.0)]);
+    page.gauges("build_info", "Which build this is: always 1", vec![(build, 1)]);
     of_node(gateway, &mut page);
     of_calls(node, &mut page);
     gateway.counts.write(&mut page, &node.metrics.signals);
@@ -45,6 +47,10 @@ fn page(gateway: &Gateway) -> Page {
         of_bus(bus.stats(), &mut page);
     }
     node.media.write_counts(&mut page);
+    let spans = trace::stats();
+    page.counter("trace_spans", "Spans that a collector has taken", spans.delivered.load(Ordering::Relaxed));
+    let dropped = spans.dropped.load(Ordering::Relaxed);
+    page.counter("trace_spans_dropped", "Spans that no collector has taken, and that are lost", dropped);
     queues(gateway, &mut page);
     metrics::write_process(&mut page);
     page
@@ -77,15 +83,14 @@ fn database_up(node: &Node) -> bool {
 
 fn of_calls(node: &Node, page: &mut Page) {
     page.gauge("calls_owned", "Calls that this node owns", count(node.directory.call_count()));
-    #[expect(clippy::cast_precision_loss, reason = "a node has fewer calls than that")]
-    let row = |(status, n): (crate::domain::CallStatus, u64)| ([("status", status.as_str())], n as f64);
+    let row = |(status, n): (CallStatus, u64)| ([("status", status.as_str())], n);
     let calls = node.directory.calls_by_status().map(row).collect();
     page.gauges("calls", "Calls that this node owns, by status; ended ones are kept for some seconds", calls);
 }
 
 fn degraded(node: &Node, page: &mut Page) {
     let label = |dependency: Dependency| [("dependency", dependency.as_str())];
-    let now = Dependency::ALL.map(|lost| (label(lost), f64::from(u8::from(node.degraded.is_without(lost)))));
+    let now = Dependency::ALL.map(|lost| (label(lost), u64::from(node.degraded.is_without(lost))));
     page.gauges("degraded", "Whether the node does without a dependency", now.to_vec());
     let entered = Dependency::ALL.map(|lost| (label(lost), node.degraded.times_entered(lost)));
     page.counters("degraded_entered", "Times that the node had to do without a dependency", entered.to_vec());
@@ -125,8 +130,7 @@ fn queues(gateway: &Gateway, page: &mut Page) {
     if let Some((waiting, most)) = node.media.queue() {
         queues.push(("livekit", waiting, most, None));
     }
-    #[expect(clippy::cast_precision_loss, reason = "bounds are far below")]
-    let row = |name: &'static str, n: usize| ([("queue", name)], n as f64);
+    let row = |name: &'static str, n: usize| ([("queue", name)], count(n));
     let lengths = queues.iter().map(|(name, length, ..)| row(name, *length)).collect();
     page.gauges("queue_length", "What waits in a bounded queue; of many alike, in the fullest", lengths);
     let limits = queues.iter().map(|(name, _, limit, _)| row(name, *limit)).collect();

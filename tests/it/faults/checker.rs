@@ -85,6 +85,7 @@ impl History {
             message: "no reply in time".into(),
             retryable: true,
             details: Value::Null,
+            trace_id: None,
         };
         let answer = client.call_within(REPLY, command, data).await.unwrap_or_else(|| Err(silence()));
         lock(&self.operations)[at].outcome = match &answer {

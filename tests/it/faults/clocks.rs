@@ -21,7 +21,7 @@ const LATE: Duration = Duration::from_secs(8);
 const SKEW: i64 = 5_000;
 
 /// Where Debian keeps it, whatever the machine.
-fn libfaketime() -> PathBuf {
+pub fn libfaketime() -> PathBuf {
     let folders = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path());
     let all = folders.chain([PathBuf::from("/usr/lib"), PathBuf::from("/usr/local/lib")]);
     let mut found = all.map(|folder| folder.join("faketime/libfaketimeMT.so.1")).filter(|library| library.exists());

@@ -5,7 +5,7 @@
 
 mod booting;
 pub mod checker;
-mod clocks;
+pub mod clocks;
 mod cut_off;
 mod database_away;
 mod dies_at;

@@ -7,7 +7,7 @@ mod downloads;
 mod from_peers;
 mod lifecycle;
 mod lists;
-mod s3;
+pub mod s3;
 mod server;
 mod sweeps;
 mod told;

@@ -14,20 +14,20 @@ use crate::{
     sweepers::carillon_sweep,
 };
 
-const KEY: &str = "carillon-tests";
-const S3_SECRET: &str = "canary-s3-secret-of-32-bytes-long";
+pub const KEY: &str = "carillon-tests";
+pub const S3_SECRET: &str = "canary-s3-secret-of-32-bytes-long";
 
 /// A private S3 server with one bucket, which is a folder.
-struct S3 {
-    port: u16,
-    bucket: PathBuf,
+pub struct S3 {
+    pub port: u16,
+    pub bucket: PathBuf,
     _process: Process,
 }
 
 impl S3 {
     /// `VERSITYGW_PROGRAM`, or `versitygw` from PATH or from target/tools/bin. Without one the test says so and passes; with
     /// `CI=true` it fails.
-    async fn start() -> Option<Self> {
+    pub async fn start() -> Option<Self> {
         let given =
             std::env::var_os("VERSITYGW_PROGRAM").map(PathBuf::from).filter(|path| !path.as_os_str().is_empty());
         let path = std::env::var_os("PATH").unwrap_or_default();

@@ -70,6 +70,7 @@ pub fn begin(start: &Start, node: &NodeId) -> (Commit, Owned) {
     let history = numbered(events, 0, at);
     let call = Arc::new(Call::rebuild(start.call.clone(), &history).unwrap());
     let commit = Commit {
+        trace: None,
         command: CommandId::now_v7(),
         node: node.clone(),
         epoch: 1,
@@ -108,6 +109,7 @@ impl Owned {
         }
         let after = Arc::new(after);
         let commit = Commit {
+            trace: None,
             command: CommandId::now_v7(),
             node: self.node.clone(),
             epoch: self.epoch,

@@ -220,7 +220,18 @@ impl TestClient {
 
     /// The same under an idempotency key.
     pub async fn call_keyed(&self, command: &str, key: Option<&str>, data: Value) -> Result<Value, WireError> {
-        match self.answer_within(2 * PATIENCE, command, key, data).await {
+        let key = key.map(|key| ("idempotencyKey", key.into()));
+        self.call_with(command, key, data).await
+    }
+
+    /// The same with this member of the frame beside its data, whatever it is.
+    pub async fn call_with(
+        &self,
+        command: &str,
+        member: Option<(&str, Value)>,
+        data: Value,
+    ) -> Result<Value, WireError> {
+        match self.answer_within(2 * PATIENCE, command, member, data).await {
             Some(reply) => reply,
             None => panic!("{} gets no reply to {command}\n{}", self.name(), self.inbox.describe()),
         }
@@ -235,17 +246,28 @@ impl TestClient {
         &self,
         limit: Duration,
         command: &str,
-        key: Option<&str>,
+        member: Option<(&str, Value)>,
         data: Value,
     ) -> Option<Result<Value, WireError>> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed).to_string();
         let reply = self.inbox.await_reply(&id);
         let mut frame = json!({"id": id, "event": command, "data": data});
-        if let Some(key) = key {
-            frame["idempotencyKey"] = key.into();
+        if let Some((name, value)) = member {
+            frame[name] = value;
         }
         self.send_text(frame.to_string());
         tokio::time::timeout(limit, reply).await.ok()?.ok()
+    }
+
+    /// Sends this frame as it is, and waits for the reply to its `id`.
+    pub async fn reply_to(&self, frame: &Value) -> Result<Value, WireError> {
+        let id = frame["id"].as_str().expect("an id");
+        let reply = self.inbox.await_reply(id);
+        self.send_text(frame.to_string());
+        match tokio::time::timeout(2 * PATIENCE, reply).await {
+            Ok(Ok(reply)) => reply,
+            _ => panic!("{} gets no reply to {frame}\n{}", self.name(), self.inbox.describe()),
+        }
     }
 
     /// Sends a command that must succeed.

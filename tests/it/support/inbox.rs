@@ -26,6 +26,8 @@ pub struct WireError {
     pub message: String,
     pub retryable: bool,
     pub details: Value,
+    /// The trace of the refused command.
+    pub trace_id: Option<String>,
 }
 
 impl WireError {
@@ -36,6 +38,7 @@ impl WireError {
             message: error["message"].as_str().unwrap_or_default().to_owned(),
             retryable: error["retryable"].as_bool().unwrap_or(false),
             details: error["details"].clone(),
+            trace_id: error["traceId"].as_str().map(str::to_owned),
         }
     }
 }
@@ -277,5 +280,6 @@ fn connection_closed() -> WireError {
         message: "the connection is closed".into(),
         retryable: true,
         details: Value::Null,
+        trace_id: None,
     }
 }

@@ -8,6 +8,7 @@
 //!   events by `expect…`; the moves of a call in `moves`.
 //! - `.linked(node, seed)` puts a [`proxy`] before each server of that node, `.set_on(node, …)` is a setting of it alone.
 //! - [`postgres`] and [`redis`] hold the private servers; a test that breaks one makes an `Instance` of its own.
+//! - [`prometheus`] starts a Prometheus that reads the nodes, and asks it.
 //! - [`livekit`] and [`coturn`] start media servers, each test its own; LiveKit's tests do nothing where it is not there.
 //!
 //! Dropping a client asserts the order of everything it received. Dropping a node asserts that it still ran, did not
@@ -26,6 +27,7 @@ pub mod moves;
 pub mod node;
 pub mod postgres;
 pub mod process;
+pub mod prometheus;
 pub mod proxy;
 pub mod redis;
 pub mod rest;

@@ -27,8 +27,8 @@ const READY_LIMIT: Duration = Duration::from_secs(30);
 const LOG_FILTER: &str = "info,carillon=debug";
 
 /// Settings that a developer's shell may hold and a test must not inherit.
-const FOREIGN_SETTINGS: [&str; 7] =
-    ["CARILLON_", "DATABASE_URL", "REDIS_URL", "LIVEKIT_", "TURN_", "STUN_", "RECORDINGS_"];
+const FOREIGN_SETTINGS: [&str; 8] =
+    ["CARILLON_", "DATABASE_URL", "REDIS_URL", "LIVEKIT_", "TURN_", "STUN_", "RECORDINGS_", "OTEL_"];
 
 /// Which binary a node runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -43,23 +43,24 @@ pub struct Instance {
     folder: PathBuf,
     port: u16,
     account: Option<(u32, u32)>,
-    /// Counts every statement, for `pg_stat_statements`.
-    counting: bool,
+    /// Settings besides those of every test.
+    more: Vec<String>,
     process: std::sync::Mutex<Option<Process>>,
 }
 
 impl Instance {
     /// A new server with an empty cluster of databases.
     pub fn start() -> Self {
-        Self::start_with(false)
+        Self::start_with(&[])
     }
 
     /// The same with `pg_stat_statements` loaded.
     pub fn start_counting() -> Self {
-        Self::start_with(true)
+        Self::start_with(&["shared_preload_libraries=pg_stat_statements"])
     }
 
-    fn start_with(counting: bool) -> Self {
+    /// The same with these settings, which win over those of every test.
+    pub fn start_with(more: &[&str]) -> Self {
         let account = unprivileged_account();
         let folder = process::new_folder("postgres");
         if let Some((uid, gid)) = account {
@@ -71,9 +72,11 @@ impl Instance {
         run_as(&mut initdb, account, &folder);
         let made = initdb.output().expect("run initdb");
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        let more: Vec<String> = more.iter().map(|setting| (*setting).to_owned()).collect();
         // Somebody else may take the port between the choice and the start.
         for _ in 0..5 {
-            let instance = Self { folder: folder.clone(), port: free_port(), account, counting, process: None.into() };
+            let instance =
+                Self { folder: folder.clone(), port: free_port(), account, more: more.clone(), process: None.into() };
             if instance.launch() {
                 instance.try_sql("postgres", guided(0)).expect("make the roles");
                 return instance;
@@ -97,8 +100,7 @@ impl Instance {
             "dynamic_shared_memory_type=mmap",
             "log_min_messages=warning",
         ];
-        let counting = self.counting.then_some("shared_preload_libraries=pg_stat_statements");
-        for setting in settings.into_iter().chain(counting) {
+        for setting in settings.into_iter().chain(self.more.iter().map(String::as_str)) {
             command.args(["-c", setting]);
         }
         run_as(&mut command, self.account, &self.folder);

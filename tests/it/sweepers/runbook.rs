@@ -71,3 +71,19 @@ fn every_statement_of_the_runbook_runs_and_history_is_deleted_as_it_says() {
         }
     });
 }
+
+#[test]
+fn of_every_table_it_is_told_why_it_does_not_grow_without_bound() {
+    // ` nodes (id) {` of `diesel::table!`.
+    let schema = include_str!("../../../src/store/schema.rs");
+    let heads = schema.lines().filter_map(|line| line.strip_suffix(") {")?.split_once(" ("));
+    let tables: Vec<&str> = heads.map(|(table, _)| table.trim()).collect();
+    assert!(tables.len() > 18, "{tables:?}");
+    let (_, told) = PAGES[1].split_once("## What is kept, and for how long").expect("the page has the chapter");
+    for table in tables {
+        let named = format!("`{table}`");
+        let rows =
+            told.lines().filter(|row| row.starts_with("| ") && row.split(" | ").next().unwrap().contains(&named));
+        assert_eq!(rows.count(), 1, "{table}");
+    }
+}

@@ -54,8 +54,10 @@ fn this_version_writes_no_event_that_the_last_cannot_read() {
     for path in FILES {
         let now = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("a source file");
         let before = previous(path);
-        let mut ours = words(&now);
-        let mut theirs = words(&before);
+        // Of the commands only what events say of them: they themselves are sent, and may be refused.
+        let of_events = |source| if path.ends_with("command.rs") { BTreeSet::new() } else { words(source) };
+        let mut ours = of_events(&now);
+        let mut theirs = of_events(&before);
         for name in ["Event", "Track"] {
             ours.extend(variants(&now, name));
             theirs.extend(variants(&before, name));

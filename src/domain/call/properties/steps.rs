@@ -216,7 +216,6 @@ fn server_commands() -> impl Strategy<Value = Command> {
         }),
         1 => Just(Command::RoomUnavailable),
         1 => several_users().prop_map(|users| Command::Remove { users }),
-        1 => Just(Command::EndByOperator),
         2 => preys().prop_map(Command::Sweep),
     ]
 }

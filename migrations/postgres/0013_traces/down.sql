@@ -1,0 +1,1 @@
+ALTER TABLE call_events DROP COLUMN trace;

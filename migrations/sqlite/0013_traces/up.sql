@@ -1,0 +1,2 @@
+-- As in PostgreSQL.
+ALTER TABLE call_events ADD COLUMN trace blob;
