@@ -7,6 +7,7 @@ mod failing;
 mod guide;
 pub mod receiver;
 mod rest;
+mod sweeping;
 mod telling;
 
 use std::time::Duration;
