@@ -219,7 +219,9 @@ enum Offered {
 enum Fate {
     Moved(NodeId),
     /// Still this node's, which owns it in this epoch.
-    Ours { epoch: u64 },
+    Ours {
+        epoch: u64,
+    },
 }
 
 impl Node {
