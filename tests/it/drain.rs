@@ -75,30 +75,40 @@ async fn a_call_goes_to_the_node_where_its_people_are() {
 
 #[tokio::test]
 async fn signals_in_a_stream_all_arrive_once_and_in_order_while_the_owner_leaves() {
-    a_stream_while_the_owner_leaves(nodes(3).start().await).await;
-}
-
-#[cfg(feature = "failpoints")]
-#[tokio::test]
-async fn signals_in_a_stream_all_arrive_once_and_in_order_though_the_next_owner_takes_the_call_too_late() {
-    // Longer than the owner that leaves waits for it.
-    let late = "handed-before-take=1*sleep(2600)->off";
-    a_stream_while_the_owner_leaves(nodes(3).set("FAILPOINTS", late).start().await).await;
-}
-
-async fn a_stream_while_the_owner_leaves(mut cluster: TestCluster) {
+    let cluster = nodes(3).start().await;
     let alice = cluster.connect(0, "alice", "phone").await;
     let bob = cluster.connect(2, "bob", "phone").await;
     let call = alice.call_through(&bob).await;
     let alice = move_to(&cluster, 1, alice, &bob, &call).await;
-    let count = 400;
+    a_stream_while_the_owner_leaves(cluster, &alice, &bob, &call, (400, Duration::from_millis(5))).await;
+}
+
+#[cfg(feature = "failpoints")]
+#[tokio::test]
+async fn signals_in_a_stream_all_arrive_once_and_in_order_though_the_call_is_taken_later_than_its_owner_waits() {
+    let late = "handed-before-take=1*sleep(2600)->off";
+    let cluster = nodes(2).set_on(1, "FAILPOINTS", late).start().await;
+    let alice = cluster.connect(0, "alice", "phone").await;
+    let bob = cluster.connect(1, "bob", "phone").await;
+    let call = alice.call_through(&bob).await;
+    // Past the 2 s that the owner waits, and not past the taking, when alice is sent away.
+    a_stream_while_the_owner_leaves(cluster, &alice, &bob, &call, (80, Duration::from_millis(30))).await;
+}
+
+async fn a_stream_while_the_owner_leaves(
+    mut cluster: TestCluster,
+    alice: &TestClient,
+    bob: &TestClient,
+    call: &str,
+    (count, gap): (u64, Duration),
+) {
     let sending = async {
         for number in 1000..1000 + count {
             alice.cast(
                 "call:signal",
                 json!({"callId": call, "type": "ice_candidate", "to": "bob", "payload": candidate(number)}),
             );
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::time::sleep(gap).await;
         }
     };
     let leaving = async {
@@ -108,7 +118,7 @@ async fn a_stream_while_the_owner_leaves(mut cluster: TestCluster) {
     tokio::join!(sending, leaving);
     for number in 1000..1000 + count {
         let this = candidate(number);
-        bob.expect("call:signal", |s| s["callId"] == *call && s["payload"] == this).await;
+        bob.expect("call:signal", |s| s["callId"] == call && s["payload"] == this).await;
     }
     let signals: Vec<Value> = bob.history().into_iter().filter(|r| r.event == "call:signal").map(|r| r.data).collect();
     let of_stream = |s: &&Value| (1000..1000 + count).any(|number| s["payload"] == candidate(number));
