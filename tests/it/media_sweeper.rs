@@ -135,8 +135,7 @@ async fn a_livekit_that_says_500_hangs_or_succeeds_late_leads_to_no_wrong_deleti
         let deadline = Instant::now() + Duration::from_secs(30);
         let http = cluster.http(0);
         loop {
-            let metrics = http.get("/metrics").await.body;
-            if metrics.as_str().unwrap().contains("livekit_requests_total{kind=\"list_rooms\",outcome=\"ok\"}") {
+            if http.metric("carillon_livekit_requests_total{kind=\"list_rooms\",outcome=\"ok\"}").await > Some(0.0) {
                 return link.set(Mode::HoldAnswers);
             }
             assert!(Instant::now() < deadline, "the rooms are listed");

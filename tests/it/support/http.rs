@@ -29,6 +29,15 @@ impl Answer {
     pub fn code(&self) -> &str {
         self.body["code"].as_str().unwrap_or_default()
     }
+
+    /// Status and body but for the trace, which is each request's own: what two refusals are compared by.
+    pub fn untraced(&self) -> (u16, Value) {
+        let mut body = self.body.clone();
+        if let Some(fields) = body.as_object_mut() {
+            fields.remove("traceId");
+        }
+        (self.status, body)
+    }
 }
 
 /// Requests to one node.
@@ -100,6 +109,13 @@ impl Http {
     /// A GET without credentials.
     pub async fn get(&self, path: &str) -> Answer {
         self.request("GET", path, None, None).await.expect("the node answers")
+    }
+
+    /// What the metrics say of a series, written as they write it; none: it is not there.
+    pub async fn metric(&self, series: &str) -> Option<f64> {
+        let page = self.get("/metrics").await.body;
+        let of = |line: &str| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok();
+        page.as_str().unwrap_or_default().lines().find_map(of)
     }
 
     /// The status of a GET, none when nothing answers.

@@ -16,10 +16,8 @@ use crate::support::{TestClient, TestCluster, process::POLL};
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A counter in the metrics of the only node.
-async fn counted(cluster: &TestCluster, name: &str) -> u64 {
-    let text = cluster.http(0).get("/metrics").await.body;
-    let line = text.as_str().unwrap().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.unwrap_or_else(|| panic!("no {name}")).parse().unwrap()
+async fn counted(cluster: &TestCluster, name: &str) -> f64 {
+    cluster.http(0).metric(name).await.unwrap_or_else(|| panic!("no {name}"))
 }
 
 async fn until(what: &str, is: impl AsyncFn() -> bool) {
@@ -68,7 +66,7 @@ async fn while_the_collector_hangs_calls_go_on_and_what_does_not_fit_is_dropped_
     busy(&clients, 1).await;
     collector.expect_requests(1).await;
     // 8192 spans wait at most, and 512 are on their way.
-    while counted(&cluster, "carillon_trace_spans_dropped_total").await == 0 {
+    while counted(&cluster, "carillon_trace_spans_dropped_total").await == 0.0 {
         busy(&clients, 50).await;
     }
     let memory = cluster.node(0).memory_kib();
@@ -79,7 +77,7 @@ async fn while_the_collector_hangs_calls_go_on_and_what_does_not_fit_is_dropped_
     let call = alice.call_through(bob).await;
     alice.act("call:end", &call).await;
     bob.expect_end(&call, "completed").await;
-    assert_eq!(counted(&cluster, "carillon_trace_spans_total").await, 0);
+    assert_eq!(counted(&cluster, "carillon_trace_spans_total").await, 0.0);
     // It does not hold up the node's end either: two seconds, and the spans are lost.
     drop(clients);
     assert!(cluster.node_mut(0).terminate(PATIENCE).await.success());
@@ -105,7 +103,7 @@ async fn a_collector_that_is_away_is_told_of_once_and_what_waited_is_sent_when_i
     // One that refuses for good: what it was sent is dropped.
     collector.set(Mode::Refuse(400));
     alice.assert_alive().await;
-    let dropped = async || counted(&cluster, "carillon_trace_spans_dropped_total").await >= 2;
+    let dropped = async || counted(&cluster, "carillon_trace_spans_dropped_total").await >= 2.0;
     until("what is refused is counted", dropped).await;
     // One that is overloaded: it is sent again.
     collector.set(Mode::Refuse(503));

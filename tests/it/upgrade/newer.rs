@@ -35,12 +35,6 @@ fn owner(cluster: &TestCluster, call: &str) -> Vec<Option<String>> {
     rows.into_iter().next().expect("the call is there")
 }
 
-fn metric(text: &Value, series: &str) -> f64 {
-    let text = text.as_str().unwrap_or_default();
-    let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok());
-    value.unwrap_or_else(|| panic!("no {series} in {text}"))
-}
-
 #[tokio::test]
 async fn a_call_with_an_event_of_a_later_version_is_left_to_nodes_that_can_read_it() {
     let history = History::default();
@@ -77,8 +71,7 @@ async fn a_call_with_an_event_of_a_later_version_is_left_to_nodes_that_can_read_
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(owner(&cluster, &call), before, "nobody has claimed it");
     assert_eq!(told().len(), 1);
-    let metrics = cluster.http(1).get("/metrics").await.body;
-    assert_eq!(metric(&metrics, "carillon_calls_left_to_newer_nodes_total"), 1.0);
+    assert_eq!(cluster.http(1).metric("carillon_calls_left_to_newer_nodes_total").await, Some(1.0));
 
     // A node that can read it comes up: here by taking the event away, since there is no later version yet.
     cluster.database().expect("a database").sql(&format!(
@@ -163,7 +156,6 @@ async fn messages_of_a_later_version_are_counted_and_whoever_waits_for_an_answer
     }
     let answer = answers.iter().find(|answer| answer["answer"]["id"] == 14).expect("an answer");
     assert!(answer["answer"]["result"]["Ok"].is_object(), "more fields do no harm: {answer}");
-    let metrics = cluster.http(0).get("/metrics").await.body;
-    assert_eq!(metric(&metrics, "carillon_messages_dropped_total"), 5.0);
+    assert_eq!(cluster.http(0).metric("carillon_messages_dropped_total").await, Some(5.0));
     super::assert_talk(&alice, &bob, &call).await;
 }
