@@ -118,7 +118,7 @@ async fn all(settings: &Settings, unknown: &[String]) -> Vec<Finding> {
         group(&recordings, "recordings.rest", recordings::check(&recordings, settings)),
         group(&turn, "turn.rest", turn::check(&turn, settings)),
         group(&jwks, "jwks.rest", jwks::check(&jwks, settings)),
-        group(&otlp, "otlp.rest", otlp::check(&otlp)),
+        group(&otlp, "otlp.rest", otlp::check(&otlp, settings.traces.as_ref())),
     );
     clock::check(&clocks, settings, &samples);
     let groups = [own, listen, database, redis, livekit, recordings, turn, jwks, otlp, clocks, machine];

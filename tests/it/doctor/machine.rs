@@ -102,6 +102,9 @@ async fn a_collector_is_asked_only_if_there_is_to_be_one() {
     well.nothing_wrong().says("ok", "otlp", "takes traces", "");
     let down = Scene::embedded().set("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://127.0.0.1:{}", free_port()));
     down.examine().warns("otlp", "nothing listens there", "OTEL_EXPORTER_OTLP_ENDPOINT");
+    let refusing = answering("HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    let unknown = Scene::embedded().set("OTEL_EXPORTER_OTLP_ENDPOINT", refusing).examine();
+    unknown.warns("otlp", "refuses our credentials", "OTEL_EXPORTER_OTLP_HEADERS");
 }
 
 #[tokio::test]
