@@ -58,7 +58,7 @@ test("what is wrong is said, the worst first", () => {
     "busy Node n4 is gone: its lease ended 1 min ago", "different versions: 1, 2", "1 call without a living owner", "rooms is not well: could not ask",
     "late is late by 9 min 45 s", "2 dead letters or more"]) assert.ok(text.includes(said), `${said}\n${text}`);
   assert.ok(!text.includes("n5") && !text.includes("runs is late"), text);
-  assert.deepEqual(found.map((one) => one.level), found.map((one) => one.level).toSorted());
+  assert.deepEqual(found.map((one) => one.level), found.map((one) => one.level).sort());
   assert.equal(troubles({ nodes: { nodes: [] } }, NOW)[0].text, "No node is live.");
 });
 

@@ -86,7 +86,7 @@ export function ladder(events, before = null) {
   const lines = linesOf(events);
   const places = new Map(lines.map((line, n) => [line.key, n]));
   // The device a user is at, for events that name none.
-  const present = new Map(lines.filter((line) => line.device).toReversed().map((line) => [line.user, line.device]));
+  const present = new Map(lines.filter((line) => line.device).reverse().map((line) => [line.user, line.device]));
   const lineOf = (user, device) => {
     const key = userKey(user, device ?? present.get(user));
     return places.has(key) ? key : userKey(user);

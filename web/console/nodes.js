@@ -43,7 +43,7 @@ export function nodesView() {
     fill(asked, condition(feed));
     answeredBy = feed.data?.answeredBy;
     const order = { live: 0, draining: 1, gone: 2 };
-    const nodes = (feed.data?.nodes ?? []).toSorted((one, other) =>
+    const nodes = [...(feed.data?.nodes ?? [])].sort((one, other) =>
       (order[one.state] ?? 3) - (order[other.state] ?? 3) || Date.parse(other.startedAt) - Date.parse(one.startedAt));
     if (feed.data) list.update(nodes);
   }
