@@ -71,7 +71,9 @@ impl Instance {
 
     /// Takes so many pairs of relays and keeps them until dropped.
     pub fn hold(&self, as_whom: Credential<'_>, pairs: u32) -> Process {
-        let command = self.client(&as_whom, None, &["-h", "-n", "3", "-m", &pairs.to_string()]);
+        // By itself: who ends `timeout` at once would leave what it started behind.
+        let mut command = Command::new("turnutils_uclient");
+        self.arguments(&mut command, &as_whom, None, &["-h", "-n", "3", "-m", &pairs.to_string()]);
         Process::spawn("turnutils_uclient", command, &self.folder.join("client.log"), libc::SIGKILL)
     }
 
@@ -82,14 +84,18 @@ impl Instance {
 
     fn client(&self, as_whom: &Credential<'_>, peer: Option<&str>, more: &[&str]) -> Command {
         let mut command = Command::new("timeout");
-        command.args(["60", "turnutils_uclient", "-c", "-u", as_whom.username, "-w", as_whom.password]);
+        self.arguments(command.args(["60", "turnutils_uclient"]), as_whom, peer, more);
+        command
+    }
+
+    fn arguments(&self, command: &mut Command, as_whom: &Credential<'_>, peer: Option<&str>, more: &[&str]) {
+        command.args(["-c", "-u", as_whom.username, "-w", as_whom.password]);
         command.args(["-p", &self.port.to_string()]).args(more);
         match peer {
             Some(peer) => command.args(["-e", peer]),
             None => command.arg("-y"),
         };
         command.arg("127.0.0.1");
-        command
     }
 }
 
