@@ -8,7 +8,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -135,35 +135,20 @@ impl Node {
 
     /// Asks every node that lives or may live.
     pub async fn order_all(self: &Arc<Self>, order: Order) -> Result<Reports, Refusal> {
-        let mut nodes = self.store.known_nodes(MAY_LIVE_FOR).await?;
-        if !nodes.iter().any(|node| node.id == self.id) {
-            // Its lease is lost: it is here all the same.
-            nodes.push(self.as_known());
-        }
-        let asked = nodes.iter().map(|node| self.order(node, order.clone()));
+        let nodes = self.store.known_nodes(MAY_LIVE_FOR).await?;
+        // This one is asked whatever became of its lease: it is here.
+        let others: Vec<&KnownNode> = nodes.iter().filter(|node| node.id != self.id).collect();
+        let asked = join_all(others.iter().map(|node| self.order(node, order.clone())));
+        let (answered, own) = join(asked, self.obey(order.clone())).await;
         let mut reports = Reports::default();
-        for (node, report) in nodes.iter().zip(join_all(asked).await) {
+        let ids = others.iter().map(|node| &node.id).chain([&self.id]);
+        for (id, report) in ids.zip(answered.into_iter().chain([Some(own)])) {
             match report {
-                Some(Report::Failed) | None => reports.unreachable.push(node.id.clone()),
+                Some(Report::Failed) | None => reports.unreachable.push(id.clone()),
                 Some(report) => reports.told.push(report),
             }
         }
         Ok(reports)
-    }
-
-    fn as_known(&self) -> KnownNode {
-        let at = Timestamp::from_millis(0);
-        let (id, info, load) = (self.id.clone(), Default::default(), Some(Default::default()));
-        KnownNode {
-            id,
-            info,
-            started_at: at,
-            lease_until: at,
-            bus_up: true,
-            alive: false,
-            gone_for: Duration::ZERO,
-            load,
-        }
     }
 
     /// The call as it is in the store, open or over, without asking its owner.

@@ -1,19 +1,10 @@
 //! `carillon sweep` on SQLite and on PostgreSQL: a dry run, the same for real, and again; the list.
 
-use super::{NO_TIMERS, assert_done_once, carillon_sweep, sweep_until};
+use super::{a_forgotten_ring, assert_done_once, carillon_sweep, sweep_until};
 use crate::support::{TestCluster, cluster::ClusterBuilder};
 
 async fn a_sweep_by_hand(cluster: ClusterBuilder) {
-    let cluster = cluster
-        .set(NO_TIMERS.0, NO_TIMERS.1)
-        .set("CARILLON_RING_TIMEOUT_SECS", 1)
-        .set("CARILLON_SWEEP_INTERVAL_SECS", 3600)
-        .start()
-        .await;
-    let alice = cluster.connect(0, "alice", "phone").await;
-    let bob = cluster.connect(1, "bob", "phone").await;
-    let call = alice.start(&["bob"]).await;
-    bob.expect_of("call:incoming", &call).await;
+    let (cluster, alice, bob, call) = a_forgotten_ring(cluster).await;
     let dry = sweep_until(&cluster, &["stale_ringing", "--dry-run"], |swept| swept.ended("done; found 1")).await;
     assert_eq!(dry.code, 0);
     assert!(

@@ -21,7 +21,8 @@ use std::{
 use serde_json::Value;
 
 use crate::support::{
-    TestCluster,
+    TestClient, TestCluster,
+    cluster::ClusterBuilder,
     node::{command, field},
 };
 
@@ -29,6 +30,21 @@ use crate::support::{
 const SWEPT: Duration = Duration::from_secs(60);
 /// An owner that forgets every timer of its calls.
 const NO_TIMERS: (&str, &str) = ("FAILPOINTS", "call-arm-timer=return");
+
+/// A call of alice's that rings bob past its deadline, and that its owner forgets; no sweeper comes by schedule.
+async fn a_forgotten_ring(cluster: ClusterBuilder) -> (TestCluster, TestClient, TestClient, String) {
+    let cluster = cluster
+        .set(NO_TIMERS.0, NO_TIMERS.1)
+        .set("CARILLON_RING_TIMEOUT_SECS", 1)
+        .set("CARILLON_SWEEP_INTERVAL_SECS", 3600)
+        .start()
+        .await;
+    let alice = cluster.connect(0, "alice", "phone").await;
+    let bob = cluster.connect(1, "bob", "phone").await;
+    let call = alice.start(&["bob"]).await;
+    bob.expect_of("call:incoming", &call).await;
+    (cluster, alice, bob, call)
+}
 
 /// What `carillon sweep` printed, and how it ended.
 #[derive(Debug)]

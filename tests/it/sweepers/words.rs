@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{NO_TIMERS, carillon_sweep, fields, logged, sweep_until};
+use super::{a_forgotten_ring, carillon_sweep, fields, logged, sweep_until};
 use crate::support::{TestCluster, postgres::Database};
 
 /// What the form of the log adds to each line.
@@ -90,16 +90,7 @@ fn assert_same_words(cluster: &TestCluster, sweeper: &str, swept: &super::Swept)
 
 #[tokio::test]
 async fn log_table_and_command_line_say_the_same_of_an_action_and_of_a_run() {
-    let cluster = TestCluster::two_nodes()
-        .set(NO_TIMERS.0, NO_TIMERS.1)
-        .set("CARILLON_RING_TIMEOUT_SECS", 1)
-        .set("CARILLON_SWEEP_INTERVAL_SECS", 3600)
-        .start()
-        .await;
-    let alice = cluster.connect(0, "alice", "phone").await;
-    let bob = cluster.connect(1, "bob", "phone").await;
-    let call = alice.start(&["bob"]).await;
-    bob.expect_of("call:incoming", &call).await;
+    let (cluster, alice, bob, _call) = a_forgotten_ring(TestCluster::two_nodes()).await;
     let dry = sweep_until(&cluster, &["stale_ringing", "--dry-run"], |swept| swept.ended("done; found 1")).await;
     let swept = carillon_sweep(&cluster, &["stale_ringing"]).await;
     let nothing = carillon_sweep(&cluster, &["stale_ringing"]).await;
